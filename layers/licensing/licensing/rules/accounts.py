@@ -1,0 +1,191 @@
+"""A customer with all that it has: installations, licenses, and which of them goes where.
+
+Changes are made on an ``Account`` as a whole, and written as a whole or not at all (``store.accounts``), so that the sums below
+hold at every moment.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Literal
+
+from licensing.rules.entitlements import Entitlement, LicenseState, Mode, Purpose, Standing
+from licensing.rules.heartbeat import rung, silent_days
+from licensing.rules.sequence import ServerState
+from licensing.rules.vendor import Catalogue, Contact
+
+Status = Literal["available", "active", "blocked", "disabled"]
+
+
+class AccountError(Exception):
+    """Raised when a change would break a rule of the account; the message names the rule and the thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A company that uses the products."""
+
+    customer_id: str
+    name: str
+    tax_id: str
+    country: str
+    time_zone: str
+    language: str = "en"
+    contacts: tuple[Contact, ...] = ()
+    log_retention_days: int = 365
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One server of one customer. The activation token is shown in the portal, so it is kept readable."""
+
+    installation_id: str
+    name: str
+    mode: Mode = "online"
+    purpose: Purpose | None = None
+    disabled: bool = False
+    activation_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """A quantity that a disabled server gave back, and until when (UTC) its last token still runs (B5)."""
+
+    quantity: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """A right to a quantity of an application, and how much of it is assigned to which installation."""
+
+    license_id: str
+    code: str
+    sku: str
+    quantity: int
+    allocations: Mapping[str, int] = field(default_factory=dict)
+    freed: Mapping[str, Freed] = field(default_factory=dict)
+    care: str | None = None
+    care_until: date | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    modules: tuple[str, ...] = ()
+    state: LicenseState = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The whole of a customer, at a version."""
+
+    customer: Customer
+    installations: Mapping[str, Installation] = field(default_factory=dict)
+    licenses: Mapping[str, License] = field(default_factory=dict)
+    version: int = 0
+    #: The projections as they were found; ``standing`` says how they should be.
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+
+
+def check(account: Account) -> None:
+    """Hold an account's sums. Raises AccountError: more assigned than the license has, or to a server that is not there."""
+    for license in account.licenses.values():
+        if (assigned := sum(license.allocations.values())) > license.quantity:
+            raise AccountError(f"{license.code}: {assigned} are assigned, the license has {license.quantity}.")
+        if strangers := license.allocations.keys() - account.installations.keys():
+            raise AccountError(f"{license.code}: assigned to unknown installations {sorted(strangers)}.")
+        if any(quantity < 1 for quantity in license.allocations.values()):
+            raise AccountError(f"{license.code}: a quantity below one is assigned.")
+
+
+def standing(account: Account, installation_id: str, catalogue: Catalogue) -> Standing:
+    """All that validating an installation needs, in one piece. Locked and returned licenses are not part of it (B2)."""
+    installation = account.installations[installation_id]
+    customer = account.customer
+    assigned = [
+        _entitlement(license, installation, catalogue)
+        for license in sorted(account.licenses.values(), key=lambda each: each.code)
+        if installation_id in license.allocations and license.state not in ("locked", "returned")
+    ]
+    return Standing(
+        customer_id=customer.customer_id,
+        customer_name=customer.name,
+        tax_id=customer.tax_id,
+        customer_time_zone=customer.time_zone,
+        installation_id=installation_id,
+        name=installation.name,
+        mode=installation.mode,
+        purpose=installation.purpose,
+        disabled=installation.disabled,
+        customer_deleted=customer.deleted,
+        log_retention_days=customer.log_retention_days,
+        entitlements=tuple(assigned),
+    )
+
+
+def _entitlement(license: License, installation: Installation, catalogue: Catalogue) -> Entitlement:
+    product = catalogue.products[license.sku]
+    application = catalogue.applications[product.application]
+    return Entitlement(
+        license_code=license.code,
+        application=application.id,
+        name=application.name,
+        unit=application.unit,
+        quantity=license.allocations[installation.installation_id],
+        type=product.type,
+        state=license.state,
+        care=license.care,
+        care_until=license.care_until,
+        first_day=license.first_day,
+        last_day=license.last_day,
+        modules=license.modules,
+        # An offline installation gets no cloud-connected services (B8).
+        cloud_services=product.cloud_services and installation.mode == "online",
+        lowest_app_version=product.lowest_app_version,
+    )
+
+
+def status(installation: Installation, server: ServerState | None, now: datetime) -> Status:
+    """What the portal shows of an installation; ``blocked`` by the same ladder that the server itself counts (A5)."""
+    if installation.disabled:
+        return "disabled"
+    if server is None or not server.held or server.validated_at is None:
+        return "available"
+    silent = silent_days(server.validated_at, now, server.report.time_zone)
+    return "blocked" if installation.mode == "online" and rung(silent) == "blocked" else "active"
+
+
+def disable(account: Account, installation_id: str, token_until: datetime | None) -> Account:
+    """Disable an installation and free its quantities, marked until the last token has run out (B5)."""
+
+    def free(license: License) -> License:
+        if installation_id not in license.allocations:
+            return license
+        kept = {key: n for key, n in license.allocations.items() if key != installation_id}
+        freed = dict(license.freed)
+        if token_until is not None:
+            freed[installation_id] = Freed(license.allocations[installation_id], token_until)
+        return replace(license, allocations=kept, freed=freed)
+
+    disabled = change_installation(account, installation_id, lambda each: replace(each, disabled=True))
+    return replace(disabled, licenses={key: free(license) for key, license in account.licenses.items()})
+
+
+def change_installation(
+    account: Account, installation_id: str, change: Callable[[Installation], Installation]
+) -> Account:
+    """The account with one installation changed. Raises AccountError if it is not there."""
+    if installation_id not in account.installations:
+        raise AccountError(f"There is no installation {installation_id}.")
+    installations = dict(account.installations)
+    installations[installation_id] = change(installations[installation_id])
+    return replace(account, installations=installations)
+
+
+def with_activation_tokens(account: Account, new_secret: Callable[[], str]) -> Account:
+    """The account in which every installation that something is assigned to has an activation token (B5)."""
+    assigned = {key for license in account.licenses.values() for key in license.allocations}
+    installations = {
+        key: replace(each, activation_token=new_secret()) if key in assigned and not each.activation_token else each
+        for key, each in account.installations.items()
+    }
+    return replace(account, installations=installations)

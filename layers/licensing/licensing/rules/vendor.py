@@ -1,0 +1,84 @@
+"""The vendor: what it sells, and what it asks of every server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from licensing.rules.entitlements import LicenseType
+from licensing.rules.guards import Policy
+from licensing.rules.heartbeat import Window
+
+Metering = Literal["server", "concurrent", "named_user", "company"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Whom to turn to, or whom a message goes to."""
+
+    name: str = ""
+    email: str = ""
+    phone: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRelease:
+    """The License Manager's versions: the newest, where to get it, and the lowest that is still served (A8)."""
+
+    latest: str | None = None
+    lowest: str | None = None
+    download_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """The vendor's settings."""
+
+    name: str = ""
+    contact: Contact = field(default_factory=Contact)
+    portal_url: str = ""
+    #: Ordered, oldest first (B10).
+    releases: tuple[str, ...] = ()
+    lowest_app_version: str | None = None
+    agent: AgentRelease = field(default_factory=AgentRelease)
+    window: Window = field(default_factory=Window)
+    #: From how many days before an end on every answer says so.
+    notice_days: int = 30
+
+    @property
+    def policy(self) -> Policy:
+        """What the guards ask."""
+        return Policy(self.agent.lowest, self.lowest_app_version, self.releases)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What a person counts."""
+
+    id: str
+    name: str
+    unit: str
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is sold."""
+
+    sku: str
+    application: str
+    name: str
+    type: LicenseType
+    units_per_sku: int = 1
+    periods: tuple[int, ...] = ()
+    metering: Metering = "server"
+    lowest_app_version: str | None = None
+    cloud_services: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All applications by id, and products by SKU."""
+
+    applications: Mapping[str, Application] = field(default_factory=dict)
+    products: Mapping[str, Product] = field(default_factory=dict)
