@@ -1,0 +1,231 @@
+"""Activation (A1-A3, A7): by tax id, one-time code and choice, or by activation token."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import boto3
+from aws_lambda_powertools import Logger
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.transactions import TransactWrite
+
+from licensing import answers, contract, deployment, identity, signing
+from licensing.errors import (
+    ActivationTokenInvalid,
+    CodeExpired,
+    CodeWrong,
+    InstallationTaken,
+    Refused,
+    TemporarilyUnavailable,
+    TicketInvalid,
+)
+from licensing.rules import limits
+from licensing.rules.accounts import status
+from licensing.rules.entitlements import Standing
+from licensing.rules.guards import Facts, judge
+from licensing.rules.sequence import Presented, ServerState, Step, activate, nonce_hash
+from licensing.rules.tax_ids import normalize
+from licensing.store import accounts, activation_requests, servers, tables
+from licensing.store.activation_requests import RequestItem
+from licensing.store.idempotency import Keep, keep_nothing
+from licensing.store.vendor import cached as vendor_settings
+
+logger = Logger(child=True)
+
+CODE_LIFE = timedelta(minutes=10)
+TICKET_LIFE = timedelta(minutes=15)
+_RACES = 4
+#: The message is sent before the request is written (see ``request``), and must not be read before it either.
+_MAIL_DELAY = 1
+
+
+def request(
+    body: contract.ActivationRequest, now: datetime, keep: Keep = keep_nothing
+) -> contract.CodeSent | contract.Ticket:
+    """Begin an activation by tax id: a code goes to the customer's registered contacts, or, in a window that the
+    customer opened, the ticket is given at once.
+
+    Outside a window, all calls made here are the same for a tax id that nobody has; who it belongs to is looked up
+    behind the queue. The message goes out before the request is written: dying in between leaves a message without
+    request, which is dropped, and never a request whose e-mail is lost.
+
+    Raises TaxIdInvalid, TooManyRequests (three an hour per tax id).
+    """
+    deployment.require_home_site()
+    tax_id = normalize(body.tax_id)
+    request_id = identity.new_id("req", now)
+    if activation_requests.window_is_open(tax_id, now):
+        secret = identity.new_secret()
+        ticket = _ticket(f"{request_id}.{secret}", tax_id, now)
+
+        def with_ticket(transaction: TransactWrite) -> None:
+            until = now + TICKET_LIFE
+            activation_requests.put_ticket_in(transaction, request_id, tax_id, identity.digest(secret), until)
+            keep(transaction, 200, ticket.model_dump_json())
+
+        activation_requests.counting(limits.ACTIVATION_REQUESTS, tax_id, now, with_ticket)
+        return ticket
+
+    code = identity.new_code()
+    answer = contract.CodeSent(request_id=request_id, expires_in=int(CODE_LIFE.total_seconds()))
+    activation_requests.check(limits.ACTIVATION_REQUESTS, tax_id, now)
+    _queue_mail({"request_id": request_id, "tax_id": tax_id, "code": code})
+
+    def with_code(transaction: TransactWrite) -> None:
+        until = now + CODE_LIFE
+        activation_requests.put_in(transaction, request_id, tax_id, identity.digest(code, request_id), until)
+        keep(transaction, 202, answer.model_dump_json())
+
+    activation_requests.counting(limits.ACTIVATION_REQUESTS, tax_id, now, with_code)
+    return answer
+
+
+def _queue_mail(message: Mapping[str, str]) -> None:
+    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
+    try:
+        boto3.client("sqs", config=config).send_message(
+            QueueUrl=deployment.activation_code_queue_url(), MessageBody=json.dumps(message), DelaySeconds=_MAIL_DELAY
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise TemporarilyUnavailable from error
+
+
+def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep = keep_nothing) -> contract.Ticket:
+    """Exchange a one-time code for a ticket. Each try is counted before the code is compared.
+
+    Raises:
+        CodeExpired: no such request, its ten minutes are over, or its five tries, or its ticket was used.
+        CodeWrong: not the code; also whatever is tried for a tax id that nobody has.
+        TooManyRequests: twenty tries a day per tax id.
+    """
+    deployment.require_home_site()
+    asked = activation_requests.find(request_id)
+    if asked is None:
+        raise CodeExpired
+    activation_requests.count_try(limits.CODE_TRIES, asked.tax_id, now)
+    left = activation_requests.count_code_try(request_id, now)
+    if left is None:
+        raise CodeExpired
+    if not identity.same(body.code, asked.code_hash, request_id) or accounts.find_by_tax_id(asked.tax_id) is None:
+        raise CodeWrong(tries_left=left)
+    secret = identity.new_secret()
+    ticket = _ticket(f"{request_id}.{secret}", asked.tax_id, now)
+
+    def fill(transaction: TransactWrite) -> None:
+        keep(transaction, 200, ticket.model_dump_json())
+        activation_requests.set_ticket_in(transaction, request_id, identity.digest(secret), now + TICKET_LIFE)
+
+    try:
+        tables.transact(fill)
+    except tables.ConditionFailed as error:
+        raise CodeExpired from error
+    return ticket
+
+
+def _ticket(ticket: str, tax_id: str, now: datetime) -> contract.Ticket:
+    customer_id = accounts.find_by_tax_id(tax_id)
+    account = accounts.read(customer_id) if customer_id else None
+    if account is None:
+        raise CodeExpired
+    states = servers.get_many(account.installations)
+    choices = [
+        contract.InstallationChoice(installation_id=key, name=each.name, status=status(each, states.get(key), now))
+        for key, each in sorted(account.installations.items(), key=lambda pair: pair[1].name)
+    ]
+    customer = contract.CustomerName(name=account.customer.name, tax_id=account.customer.tax_id)
+    return contract.Ticket(ticket=ticket, customer=customer, installations=choices)
+
+
+def activate_server(
+    body: contract.Activation, public_key: dict[str, str] | None, now: datetime, keep: Keep = keep_nothing
+) -> contract.ValidationAnswer:
+    """Give an installation to the server that asks: a new generation, at sequence 0, with its first server token.
+
+    One machine per installation: who comes first has it, by a condition on the write. The machine that holds it may activate it
+    again; the same token or ticket, nonce and machine repeat their answer until the first validation.
+
+    Raises ActivationTokenInvalid, TicketInvalid, InstallationTaken, and Refused where a guard says no.
+    """
+    deployment.require_home_site()
+    customer_id, installation_id = _claimed(body, now)
+    report = body.report()
+    vendor = vendor_settings(now)
+    standing = accounts.get_standing(customer_id, installation_id)
+    verdict = judge(Facts(standing, "advance", report.agent_version, report.app_version, vendor.policy, now))
+    if standing is None or not verdict.valid:
+        raise Refused(verdict.code, verdict.detail)
+    presented = Presented(0, 0, body.nonce, report, report.fingerprint, public_key)
+    today = now.astimezone(ZoneInfo(report.time_zone)).date()
+    jkt = signing.thumbprint(public_key) if public_key else None
+    for _ in range(_RACES):
+        state, version = servers.get(installation_id)
+        outcome = activate(state, presented, now, today)
+        if outcome == "taken":
+            raise InstallationTaken
+        if outcome == "repeat":
+            return _first_answer(standing, state, body.nonce, jkt, now)
+        answer = _first_answer(standing, outcome, body.nonce, jkt, now)
+
+        def fill(
+            transaction: TransactWrite,
+            outcome: ServerState = outcome,
+            version: int = version,
+            answer: contract.ValidationAnswer = answer,
+        ) -> None:
+            if body.activation_token:
+                accounts.check_activation_token_in(transaction, body.activation_token)
+            servers.put_in(transaction, installation_id, outcome, version)
+            keep(transaction, 201, answer.model_dump_json())
+            if body.ticket:
+                request_id, _, secret = body.ticket.partition(".")
+                used_for = f"{installation_id} {nonce_hash(body.nonce)}"
+                activation_requests.use_ticket_in(transaction, request_id, identity.digest(secret), used_for)
+
+        try:
+            tables.transact(fill)
+        except tables.ConditionFailed:
+            _claimed(body, now)
+            continue
+        logger.info("activated", installation_id=installation_id, gen=outcome.gen)
+        return answer
+    raise TemporarilyUnavailable
+
+
+def _first_answer(
+    standing: Standing, state: ServerState, nonce: str, jkt: str | None, now: datetime
+) -> contract.ValidationAnswer:
+    step = Step("advance", state.gen, 0, state.validated_at or now)
+    return answers.yes(standing, vendor_settings(now), state, step, nonce, jkt, now, first=True)
+
+
+def _claimed(body: contract.Activation, now: datetime) -> tuple[str, str]:
+    """The customer and installation that the caller may activate."""
+    if body.activation_token is not None:
+        found = accounts.find_by_activation_token(body.activation_token)
+        if found is None:
+            raise ActivationTokenInvalid
+        return found
+    assert body.ticket is not None  # noqa: S101  the contract has seen to it
+    assert body.installation_id is not None  # noqa: S101
+    request_id, _, secret = body.ticket.partition(".")
+    asked = activation_requests.find(request_id)
+    customer_id = accounts.find_by_tax_id(asked.tax_id) if asked and _is_ticket_of(asked, secret, now) else None
+    if asked is None or customer_id is None:
+        raise TicketInvalid
+    if asked.used_for not in (None, f"{body.installation_id} {nonce_hash(body.nonce)}"):
+        raise TicketInvalid
+    if accounts.get_standing(customer_id, body.installation_id) is None:
+        # Somebody else's installation looks like none at all.
+        raise TicketInvalid
+    return customer_id, body.installation_id
+
+
+def _is_ticket_of(asked: RequestItem, secret: str, now: datetime) -> bool:
+    return (
+        asked.ticket_hash is not None
+        and asked.ticket_until is not None
+        and identity.same(secret, asked.ticket_hash)
+        and asked.ticket_until > now.timestamp()
+    )

@@ -1,0 +1,274 @@
+"""The bodies of the HTTP contract, with their limits. Unknown fields are refused (api.md, "Conventions")."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
+
+from licensing.rules.reports import Report
+
+
+class Body(BaseModel):
+    """What a client sends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """What we answer. Times are RFC 3339 UTC, to the second."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("not a time zone of the IANA database")
+    return name
+
+
+def _no_control_characters(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not accepted")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_no_control_characters)]
+Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
+Hash = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+ComponentName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
+Secret = Annotated[str, StringConstraints(min_length=16, max_length=256, pattern=r"^[\x21-\x7e]+$")]
+InstallationId = Annotated[str, StringConstraints(pattern=r"^ins_[0-9A-Za-z]{1,60}$")]
+TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)]
+Version = Annotated[str, StringConstraints(pattern=r"^\d{1,6}(\.\d{1,6}){0,3}$")]
+DatabaseName = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
+Coordinate = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
+
+
+class PublicKey(Body):
+    """The public half of the server's own key, an EC P-256 JWK (RFC 7517)."""
+
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
+    x: Coordinate
+    y: Coordinate
+
+
+class ServerReport(Body):
+    """What a server says of itself, and the nonce that the answer will carry."""
+
+    fingerprint: Annotated[dict[ComponentName, Hash], Field(min_length=3, max_length=12)]
+    hostname: Annotated[Text, StringConstraints(max_length=255)]
+    time_zone: TimeZone
+    app_version: Annotated[Text, StringConstraints(max_length=64)] | None = None
+    agent_version: Version
+    databases: Annotated[list[DatabaseName], Field(max_length=20)] = Field(default_factory=list)
+    nonce: Nonce
+
+    def report(self) -> Report:
+        """The same as the rules take it."""
+        return Report(
+            fingerprint=self.fingerprint,
+            hostname=self.hostname,
+            time_zone=self.time_zone,
+            app_version=self.app_version,
+            agent_version=self.agent_version,
+            databases=tuple(dict.fromkeys(self.databases)),
+        )
+
+
+class ActivationRequest(Body):
+    """Begin an activation by tax id (A1)."""
+
+    tax_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(examples=["IT00743110157"])
+
+
+class CodeEntry(Body):
+    """The one-time code from the e-mail."""
+
+    code: Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")] = Field(examples=["123456"])
+
+
+class Activation(ServerReport):
+    """Activate a server: by activation token, or by ticket and chosen installation."""
+
+    activation_token: Secret | None = None
+    ticket: Secret | None = None
+    installation_id: InstallationId | None = None
+    public_key: PublicKey | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "Activation":
+        by_token = self.activation_token is not None
+        by_ticket = self.ticket is not None and self.installation_id is not None
+        if by_token == by_ticket or (by_token and (self.ticket or self.installation_id)):
+            raise ValueError("send either activation_token, or ticket and installation_id")
+        return self
+
+
+class Validation(ServerReport):
+    """The daily validation."""
+
+    usage: Annotated[
+        dict[Annotated[Text, StringConstraints(min_length=1, max_length=64)], Annotated[int, Field(ge=0, le=2**53)]],
+        Field(max_length=50),
+    ] = Field(default_factory=dict)
+
+
+class Deactivation(Body):
+    """A server gives itself up."""
+
+    nonce: Nonce
+
+
+class CodeSent(Answer):
+    """A one-time code is on its way, if there is anybody to send it to; the answer doesn't tell."""
+
+    request_id: str
+    delivery: Literal["email"] = "email"
+    expires_in: int
+
+
+class CustomerName(Answer):
+    """The customer, as it is shown."""
+
+    name: str
+    tax_id: str
+
+
+class InstallationChoice(Answer):
+    """One installation to choose from."""
+
+    installation_id: str
+    name: str
+    status: Literal["available", "active", "blocked", "disabled"]
+
+
+class Ticket(Answer):
+    """Who you are, and what you may activate with this ticket."""
+
+    ticket: str
+    customer: CustomerName
+    installations: list[InstallationChoice]
+
+
+class InstallationName(Answer):
+    """The installation, as it is shown."""
+
+    installation_id: str
+    name: str
+    mode: Literal["online", "offline"]
+
+
+class DatabaseDay(Answer):
+    """A database and the day it was activated."""
+
+    name: str
+    activated_at: date
+
+
+class EntitlementAnswer(Answer):
+    """What the server may use. ``starts_at`` and ``ends_at`` are instants: judge by them when offline."""
+
+    license_code: str
+    application: str
+    name: str
+    unit: str
+    quantity: int
+    type: Literal["perpetual", "subscription", "trial"]
+    care: str | None
+    care_until: date | None
+    first_day: date | None
+    last_day: date | None
+    modules: list[str]
+    cloud_services: bool
+    pool_id: str | None
+    starts_at: datetime | None
+    ends_at: datetime | None
+
+
+class _Sparse(Answer):
+    """An answer that leaves out the members named in ``sparse`` where they do not apply."""
+
+    sparse: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # a type would hide the schema
+        return {name: value for name, value in serialize(self).items() if value is not None or name not in self.sparse}
+
+
+class MessageAnswer(_Sparse):
+    """Something to tell the administrator."""
+
+    sparse = frozenset({"license_code", "days_left", "version", "url"})
+
+    code: str
+    detail: str
+    license_code: str | None = None
+    days_left: int | None = None
+    version: str | None = None
+    url: str | None = None
+
+
+class ValidationAnswer(_Sparse):
+    """Yes with a server token, or no with a verdict; both signed, both bound to the request's nonce."""
+
+    sparse = frozenset({"server_token", "verdict"})
+
+    valid: bool
+    code: str
+    final: bool
+    detail: str
+    first_validation: bool
+    server_token: str | None = None
+    verdict: str | None = None
+    next_validation_at: datetime
+    validate_before: datetime | None
+    server_time: datetime
+    nonce: str
+    customer: CustomerName | None
+    installation: InstallationName | None
+    databases: list[DatabaseDay]
+    log_retention_days: int
+    entitlements: list[EntitlementAnswer]
+    messages: list[MessageAnswer]
+
+
+class DeactivationAnswer(Answer):
+    """The installation can be activated elsewhere."""
+
+    deactivated: Literal[True] = True
+    installation: dict[str, str]
+    server_time: datetime
+    nonce: str
+
+
+class Ping(Answer):
+    """We are here."""
+
+    message: str = "successfully connected"
+    site: str
+    region: str
+    server_time: datetime
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). ``code`` is stable; further members depend on it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[dict[str, Any]] = Field(default_factory=list)

@@ -1,0 +1,53 @@
+"""Deactivation: a server gives itself up, and its installation can be activated elsewhere."""
+
+from datetime import datetime
+
+from aws_lambda_powertools import Logger
+from pynamodb.transactions import TransactWrite
+
+from licensing import contract, deployment
+from licensing.errors import Refused, TemporarilyUnavailable
+from licensing.rules.sequence import release
+from licensing.store import accounts, servers, tables
+from licensing.store.idempotency import Keep, keep_nothing
+from licensing.tokens import ServerToken
+
+logger = Logger(child=True)
+
+_RACES = 4
+
+
+def deactivate(
+    token: ServerToken, body: contract.Deactivation, now: datetime, keep: Keep = keep_nothing
+) -> contract.DeactivationAnswer:
+    """Release the installation that the token's server holds. Doing it again, or after somebody else did, succeeds too.
+
+    Raises Refused (``CLONE_SUSPECTED``) where the token is that of a copy or of a restored backup: it must not take the
+    installation from the server that goes on.
+    """
+    deployment.require_home_site()
+    standing = accounts.get_standing(token.customer_id, token.installation_id)
+    answer = contract.DeactivationAnswer(
+        installation={"installation_id": token.installation_id, "name": standing.name if standing else ""},
+        server_time=now,
+        nonce=body.nonce,
+    )
+    for _ in range(_RACES):
+        state, version = servers.get(token.installation_id)
+        if token.gen < state.gen or not state.held:
+            return answer
+        # One behind is a server whose last answer was lost.
+        if state.suspected_at is not None or token.seq < state.seq - 1:
+            raise Refused("CLONE_SUSPECTED", "This server's state is older than the one we know. Validate first.")
+
+        def fill(transaction: TransactWrite, version: int = version) -> None:
+            servers.put_in(transaction, token.installation_id, release(state), version)  # noqa: B023  run at once
+            keep(transaction, 200, answer.model_dump_json())
+
+        try:
+            tables.transact(fill)
+        except tables.ConditionFailed:
+            continue
+        logger.info("deactivated", installation_id=token.installation_id, gen=token.gen)
+        return answer
+    raise TemporarilyUnavailable

@@ -1,0 +1,103 @@
+"""What stands in a request beside its body: who is calling, with which proof, under which Idempotency-Key."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.openapi.params import Header
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from pydantic import BaseModel
+
+from licensing import deployment, proofs, tokens
+from licensing.errors import InvalidProof, InvalidToken, LicensingError
+from licensing.key_ring import ring
+from licensing.store.idempotency import Idempotency, Keep, keep_nothing
+
+A = TypeVar("A", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCaller:
+    """A server that showed its token and, where the token asks for it, that it has the key."""
+
+    token: tokens.ServerToken
+    public_key: dict[str, str] | None
+
+
+def body_bytes(event: APIGatewayProxyEventV2) -> bytes:
+    """The body as it was sent."""
+    text = event.body or ""
+    return base64.b64decode(text) if event.is_base64_encoded else text.encode()
+
+
+def server_caller(app: APIGatewayHttpResolver, now: datetime) -> ServerCaller:
+    """Who is calling. Raises InvalidToken, InvalidProof, ClockSkewed, TemporarilyUnavailable."""
+    event = app.current_event
+    scheme, _, text = (event.headers.get("authorization") or "").partition(" ")
+    if scheme.lower() not in ("bearer", "dpop") or not text:
+        raise InvalidToken
+    token = tokens.read_server_token(ring, deployment.issuer(), text.strip(), now)
+    if token.jkt is None:
+        return ServerCaller(token, None)
+    key = proofs.verify(event.headers.get("dpop"), _request(event), now=now, jkt=token.jkt, token=token.text)
+    return ServerCaller(token, key)
+
+
+def new_key(app: APIGatewayHttpResolver, public_key: dict[str, str] | None, now: datetime) -> dict[str, str] | None:
+    """The key that a server brings to its activation, proven. Raises InvalidProof, ClockSkewed."""
+    event = app.current_event
+    if public_key is None:
+        return None
+    proven = proofs.verify(event.headers.get("dpop"), _request(event), now=now)
+    if proven != public_key:
+        raise InvalidProof
+    return proven
+
+
+#: The header that makes a POST safe to repeat.
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x20-\x7e]{1,128}$",
+        description="Makes a repeat get the first answer, for at least 24 hours.",
+    ),
+]
+
+
+def once(
+    app: APIGatewayHttpResolver, key: str | None, scope: str, now: datetime, call: Callable[[Keep], A]
+) -> A | Response[str]:
+    """Run ``call`` once per Idempotency-Key: a replay gets the first answer, also after a crash before it was sent.
+
+    ``call`` adds its answer to the transaction that does its work; ``scope`` is the caller, or the secret in its body.
+    Raises IdempotencyKeyReused.
+    """
+    event = app.current_event
+    if key is None:
+        return call(keep_nothing)
+    idempotency = Idempotency(f"{event.request_context.http.method} {event.raw_path}\n{scope}", key, body_bytes(event))
+    if answer := idempotency.replay(now):
+        return _again(answer)
+    try:
+        return call(idempotency.keep(now))
+    except LicensingError:
+        # A twin of this request was faster, or this one took effect and its answer got lost on the way to us.
+        if answer := idempotency.replay(now):
+            return _again(answer)
+        raise
+
+
+def _again(answer: tuple[int, str]) -> Response[str]:
+    return Response(answer[0], "application/json", answer[1])
+
+
+def _request(event: APIGatewayProxyEventV2) -> proofs.Request:
+    context = event.request_context
+    scheme = event.headers.get("x-forwarded-proto") or "https"
+    # API Gateway finds the API by this header, so a request with a made-up one never gets here.
+    url = f"{scheme}://{event.headers.get('host') or context.domain_name}{event.raw_path}"
+    return proofs.Request(context.http.method, url, body_bytes(event))

@@ -1,0 +1,31 @@
+"""New ids and secrets: the shapes that the outside may rely on."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime
+
+
+def new_id(prefix: str, now: datetime) -> str:
+    """An opaque id that sorts by time, for example ``ins_0199…``: milliseconds, then 80 random bits, in hex."""
+    return f"{prefix}_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+
+
+def new_code() -> str:
+    """A one-time code: six digits, for a person to type."""
+    return f"{secrets.randbelow(10**6):06d}"
+
+
+def new_secret() -> str:
+    """A secret of 160 bits, to be pasted: URL-safe, 27 characters."""
+    return secrets.token_urlsafe(20)
+
+
+def digest(secret: str, salt: str = "") -> str:
+    """How a secret is remembered."""
+    return hashlib.sha256(f"{salt}\n{secret}".encode()).hexdigest()
+
+
+def same(secret: str, digested: str, salt: str = "") -> bool:
+    """Whether a secret is the remembered one; takes the same time either way."""
+    return hmac.compare_digest(digest(secret, salt), digested)

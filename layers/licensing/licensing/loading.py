@@ -1,0 +1,393 @@
+"""The catalogue-and-customers file: how a vendor begins with its own data, and keeps it current.
+
+The file says how things are to be; loading it again changes what differs and leaves the rest alone. What it does not
+mention is not deleted.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from licensing import identity
+from licensing.errors import TaxIdInvalid
+from licensing.rules import accounts as rules
+from licensing.rules import vendor as vendor_rules
+from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
+from licensing.rules.heartbeat import Window
+from licensing.rules.tax_ids import normalize
+from licensing.store import accounts
+from licensing.store import vendor as vendor_store
+
+_RACES = 4
+
+
+class LoadError(Exception):
+    """Raised when a file can't be loaded; ``lines`` say what is wrong and where."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _tax_id(text: str) -> str:
+    try:
+        return normalize(text)
+    except TaxIdInvalid as error:
+        raise ValueError(error.detail) from error
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("not a time zone of the IANA database")
+    return name
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{3,39}$")]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+TaxId = Annotated[str, AfterValidator(_tax_id)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254)]
+Version = Annotated[str, StringConstraints(pattern=r"^\d{1,6}(\.\d{1,6}){0,3}$")]
+
+
+class ContactPart(_Part):
+    """A person or a desk."""
+
+    name: str = ""
+    email: Email | Literal[""] = ""
+    phone: str = ""
+    url: str = ""
+
+
+class AgentPart(_Part):
+    """The License Manager's versions."""
+
+    latest: Version | None = None
+    lowest: Version | None = None
+    download_url: str | None = None
+
+
+class WindowPart(_Part):
+    """When servers validate, local time."""
+
+    start: time = Field(time(10), alias="from")
+    end: time = Field(time(14), alias="to")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "WindowPart":
+        if self.end <= self.start:
+            raise ValueError("the window must end later than it begins")
+        return self
+
+
+class VendorPart(_Part):
+    """The vendor's settings."""
+
+    name: Name
+    contact: ContactPart = ContactPart()
+    portal_url: str = ""
+    releases: list[Name] = []
+    lowest_app_version: str | None = None
+    agent: AgentPart = AgentPart()
+    validation_window: WindowPart = WindowPart.model_validate({})
+    notice_days: Annotated[int, Field(ge=0, le=365)] = 30
+
+    @model_validator(mode="after")
+    def _known_release(self) -> "VendorPart":
+        if self.lowest_app_version is not None and self.lowest_app_version not in self.releases:
+            raise ValueError("lowest_app_version is not among the releases")
+        return self
+
+
+class ApplicationPart(_Part):
+    """An application."""
+
+    id: Slug
+    name: Name
+    unit: Name
+    modules: list[Slug] = []
+
+
+class ProductPart(_Part):
+    """A product."""
+
+    sku: Name
+    application: Slug
+    name: Name
+    type: Literal["perpetual", "subscription", "trial"]
+    units_per_sku: Count = 1
+    periods: list[Count] = []
+    metering: Literal["server", "concurrent", "named_user", "company"] = "server"
+    lowest_app_version: str | None = None
+    cloud_services: bool = True
+
+
+class InstallationPart(_Part):
+    """An installation, known by its name within its customer."""
+
+    name: Name
+    mode: Literal["online", "offline"] = "online"
+    purpose: Literal["main", "test", "redundancy", "load"] | None = None
+
+
+class LicensePart(_Part):
+    """A license, known by its code. ``quantity`` and allocations are in the application's units."""
+
+    code: Code
+    sku: Name
+    quantity: Count
+    care: str | None = None
+    care_until: date | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    modules: list[Slug] = []
+    state: Literal["active", "locked", "suspended", "refunded", "returned"] = "active"
+    allocations: dict[Name, Count] = {}
+
+
+class CustomerPart(_Part):
+    """A customer, known by its tax id."""
+
+    name: Name
+    tax_id: TaxId
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    language: Literal["en", "it", "es", "pt-BR", "sv"] = "en"
+    time_zone: Zone
+    contacts: list[ContactPart] = []
+    log_retention_days: Annotated[int, Field(ge=1, le=3650)] = 365
+    installations: list[InstallationPart] = []
+    licenses: list[LicensePart] = []
+
+
+class Document(_Part):
+    """The whole file; each part may be left out."""
+
+    vendor: VendorPart | None = None
+    applications: list[ApplicationPart] = []
+    products: list[ProductPart] = []
+    customers: list[CustomerPart] = []
+
+
+@dataclass
+class LoadReport:
+    """What a load did."""
+
+    customers: dict[str, str] = field(default_factory=dict)
+    #: For installations that got their activation token now: customer, installation, token.
+    activation_tokens: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """One line a customer."""
+        return [f"{name}: {what}" for name, what in self.customers.items()]
+
+
+def parse(document: Mapping[str, Any]) -> Document:
+    """Check a file's content. Raises LoadError with every fault."""
+    try:
+        return Document.model_validate(document)
+    except ValidationError as error:
+        raise LoadError([f"{_place(each['loc'])}: {each['msg']}" for each in error.errors()]) from error
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    return re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, path))) or "the file"
+
+
+def load(
+    document: Mapping[str, Any],
+    now: datetime,
+    *,
+    new_id: Callable[[str, datetime], str] = identity.new_id,
+    progress: Callable[[str], None] = lambda name: None,
+) -> LoadReport:
+    """Load a file's content: the vendor and its catalogue, then customer by customer, each in one transaction.
+
+    The whole file is checked before anything is written. Interrupted, it is simply run again. ``progress`` is told
+    each customer's name.
+
+    Raises LoadError, TemporarilyUnavailable.
+    """
+    parsed = parse(document)
+    known = vendor_store.catalogue()
+    catalogue = _catalogue(parsed, known)
+    _check(parsed, catalogue)
+    if parsed.vendor:
+        vendor_store.put(_vendor(parsed.vendor))
+    changed_catalogue = catalogue != known
+    if changed_catalogue:
+        vendor_store.put_catalogue(catalogue)
+    report = LoadReport()
+    for part in parsed.customers:
+        progress(part.name)
+        _load_customer(part, catalogue, now, new_id, report)
+    if changed_catalogue:
+        _refresh_others({part.tax_id for part in parsed.customers}, catalogue)
+    return report
+
+
+def _catalogue(parsed: Document, known: vendor_rules.Catalogue) -> vendor_rules.Catalogue:
+    applications = {
+        part.id: vendor_rules.Application(part.id, part.name, part.unit, tuple(part.modules))
+        for part in parsed.applications
+    }
+    products = {
+        part.sku: vendor_rules.Product(
+            sku=part.sku,
+            application=part.application,
+            name=part.name,
+            type=part.type,
+            units_per_sku=part.units_per_sku,
+            periods=tuple(part.periods),
+            metering=part.metering,
+            lowest_app_version=part.lowest_app_version,
+            cloud_services=part.cloud_services,
+        )
+        for part in parsed.products
+    }
+    return vendor_rules.Catalogue({**known.applications, **applications}, {**known.products, **products})
+
+
+def _check(parsed: Document, catalogue: vendor_rules.Catalogue) -> None:
+    faults = list(_faults(parsed, catalogue))
+    if faults:
+        raise LoadError(faults)
+
+
+def _faults(parsed: Document, catalogue: vendor_rules.Catalogue) -> Iterator[str]:
+    """What no single part can know: references between them, and doubles."""
+    for product in catalogue.products.values():
+        if product.application not in catalogue.applications:
+            yield f"product {product.sku}: there is no application {product.application}"
+    yield from _doubles("customer", [part.tax_id for part in parsed.customers])
+    yield from _doubles("license", [each.code for part in parsed.customers for each in part.licenses])
+    for part in parsed.customers:
+        yield from _doubles(f"{part.name}: installation", [each.name for each in part.installations])
+        for each in part.licenses:
+            product_or_none = catalogue.products.get(each.sku)
+            if product_or_none is None:
+                yield f"{part.name}: license {each.code}: there is no product {each.sku}"
+                continue
+            if unfit := set(each.modules) - set(catalogue.applications[product_or_none.application].modules):
+                yield f"{part.name}: license {each.code}: no such modules: {', '.join(sorted(unfit))}"
+            if product_or_none.type != "perpetual" and each.last_day is None:
+                yield f"{part.name}: license {each.code}: a {product_or_none.type} needs a last_day"
+            if each.first_day and each.last_day and each.last_day < each.first_day:
+                yield f"{part.name}: license {each.code}: last_day comes before first_day"
+
+
+def _doubles(what: str, names: list[str]) -> Iterator[str]:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{what} {name} stands in the file more than once"
+
+
+def _vendor(part: VendorPart) -> vendor_rules.Vendor:
+    return vendor_rules.Vendor(
+        name=part.name,
+        contact=_contact(part.contact),
+        portal_url=part.portal_url,
+        releases=tuple(part.releases),
+        lowest_app_version=part.lowest_app_version,
+        agent=vendor_rules.AgentRelease(part.agent.latest, part.agent.lowest, part.agent.download_url),
+        window=Window(part.validation_window.start, part.validation_window.end),
+        notice_days=part.notice_days,
+    )
+
+
+def _contact(part: ContactPart) -> vendor_rules.Contact:
+    return vendor_rules.Contact(part.name, part.email, part.phone, part.url)
+
+
+def _load_customer(
+    part: CustomerPart,
+    catalogue: vendor_rules.Catalogue,
+    now: datetime,
+    new_id: Callable[[str, datetime], str],
+    report: LoadReport,
+) -> None:
+    for _ in range(_RACES):
+        customer_id = accounts.find_by_tax_id(part.tax_id)
+        before = accounts.read(customer_id) if customer_id else None
+        try:
+            after = _account(part, before, now, new_id)
+            rules.check(after)
+            written = accounts.write(before, after, catalogue, staged=True)
+        except accounts.StaleVersion:
+            continue
+        except accounts.Taken as error:
+            raise LoadError([f"{part.name}: {error} belongs to another customer"]) from error
+        except AccountError as error:
+            raise LoadError([f"{part.name}: {error}"]) from error
+        had = before.installations if before else {}
+        for key, each in after.installations.items():
+            if each.activation_token and (key not in had or had[key].activation_token != each.activation_token):
+                report.activation_tokens.append((part.name, each.name, each.activation_token))
+        report.customers[part.name] = "created" if before is None else "changed" if written else "unchanged"
+        return
+    raise LoadError([f"{part.name}: somebody else keeps changing this customer; load the file again"])
+
+
+def _account(
+    part: CustomerPart, before: Account | None, now: datetime, new_id: Callable[[str, datetime], str]
+) -> Account:
+    customer = Customer(
+        customer_id=before.customer.customer_id if before else new_id("cus", now),
+        name=part.name,
+        tax_id=part.tax_id,
+        country=part.country,
+        time_zone=part.time_zone,
+        language=part.language,
+        contacts=tuple(_contact(each) for each in part.contacts),
+        log_retention_days=part.log_retention_days,
+        deleted=before.customer.deleted if before else False,
+    )
+    installations = dict(before.installations) if before else {}
+    ids = {each.name: key for key, each in installations.items()}
+    for wanted in part.installations:
+        key = ids.setdefault(wanted.name, new_id("ins", now))
+        known = installations.get(key, Installation(key, wanted.name))
+        installations[key] = replace(known, mode=wanted.mode, purpose=wanted.purpose)
+    licenses = dict(before.licenses) if before else {}
+    codes = {each.code: key for key, each in licenses.items()}
+    for each in part.licenses:
+        if strangers := each.allocations.keys() - ids.keys():
+            raise AccountError(f"{each.code} is assigned to unknown installations: {', '.join(sorted(strangers))}.")
+        key = codes.get(each.code) or new_id("lic", now)
+        allocations = {ids[name]: quantity for name, quantity in each.allocations.items()}
+        freed = licenses[key].freed if key in licenses else {}
+        if to_disabled := [installations[at].name for at in allocations if installations[at].disabled]:
+            raise AccountError(f"{each.code} is assigned to disabled installations: {', '.join(sorted(to_disabled))}.")
+        licenses[key] = License(
+            license_id=key,
+            code=each.code,
+            sku=each.sku,
+            quantity=each.quantity,
+            allocations=allocations,
+            freed={at: what for at, what in freed.items() if what.until > now and at not in allocations},
+            care=each.care,
+            care_until=each.care_until,
+            first_day=each.first_day,
+            last_day=each.last_day,
+            modules=tuple(each.modules),
+            state=each.state,
+        )
+    account = Account(customer, installations, licenses, before.version if before else 0)
+    return rules.with_activation_tokens(account, identity.new_secret)
+
+
+def _refresh_others(loaded: set[str], catalogue: vendor_rules.Catalogue) -> None:
+    """Project the catalogue's change into the customers that the file does not name."""
+    for customer_id in accounts.all_customer_ids():
+        account = accounts.read(customer_id)
+        if account and account.customer.tax_id not in loaded:
+            accounts.write(account, account, catalogue, staged=True)

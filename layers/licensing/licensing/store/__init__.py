@@ -1,0 +1,1 @@
+"""DynamoDB: the items, and the conditions on their writes. Nothing here decides what is allowed."""

@@ -1,0 +1,227 @@
+"""Customers in the Licensing table: read as a whole, written as one transaction guarded by the sheet's version."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
+from pynamodb.transactions import TransactWrite
+
+from licensing.rules.accounts import Account, Customer, Installation, License, standing
+from licensing.rules.entitlements import Standing
+from licensing.rules.vendor import Catalogue
+from licensing.store import tables
+from licensing.store.attributes import CompressedJson, Json
+from licensing.store.tables import Item
+
+V = TypeVar("V")
+
+#: What DynamoDB takes in one transaction.
+TRANSACTION_ITEMS = 100
+
+
+class TooMuchAtOnce(Exception):
+    """Raised when a change of an account does not fit into one transaction."""
+
+
+class StaleVersion(Exception):
+    """Raised when the account was changed by somebody else since it was read."""
+
+
+class Taken(Exception):
+    """Raised when a tax id or a license code belongs to somebody else; the message names it."""
+
+
+class SheetItem(Item, discriminator="sheet"):
+    """The version of a customer's account: every change of it raises this by one, under condition."""
+
+    version = NumberAttribute()
+
+
+class CustomerItem(Item, discriminator="customer"):
+    """The customer itself."""
+
+    body = Json(Customer)
+
+
+class InstallationItem(Item, discriminator="installation"):
+    """One installation, as people know it."""
+
+    body = Json(Installation)
+
+
+class LicenseItem(Item, discriminator="license"):
+    """One license with its allocations."""
+
+    body = Json(License)
+
+
+class StandingItem(Item, discriminator="standing"):
+    """The projection for validating one installation."""
+
+    body = CompressedJson(Standing)
+
+
+class LookupItem(Item, discriminator="lookup"):
+    """From a tax id, an activation token's hash or a license code to what it belongs to."""
+
+    customer_id = UnicodeAttribute()
+    subject_id = UnicodeAttribute()
+
+
+def read(customer_id: str) -> Account | None:
+    """A customer's whole account, strongly consistent; None where there is none."""
+    items = tables.read(lambda: list(Item.query(customer_id, consistent_read=True)))
+    customer, version = None, 0
+    installations: dict[str, Installation] = {}
+    licenses: dict[str, License] = {}
+    standings: dict[str, Standing] = {}
+    for item in items:
+        match item:
+            case CustomerItem():
+                customer = item.body
+            case SheetItem():
+                version = int(item.version)
+            case InstallationItem():
+                installations[item.body.installation_id] = item.body
+            case LicenseItem():
+                licenses[item.body.license_id] = item.body
+            case StandingItem():
+                standings[item.body.installation_id] = item.body
+    return Account(customer, installations, licenses, version, standings) if customer else None
+
+
+def get_customer(customer_id: str) -> Customer | None:
+    """A customer without what it has, strongly consistent."""
+    item = tables.find(CustomerItem, customer_id, "PROFILE")
+    return item.body if item else None
+
+
+def get_standing(customer_id: str, installation_id: str) -> Standing | None:
+    """Where an installation stands: one strongly consistent read, whatever else the customer has."""
+    item = tables.find(StandingItem, customer_id, f"ENT#{installation_id}")
+    return item.body if item else None
+
+
+def find_by_tax_id(tax_id: str) -> str | None:
+    """The customer with this tax id."""
+    item = tables.find(LookupItem, f"TAX#{tax_id}", "TAX")
+    return item.customer_id if item else None
+
+
+def find_by_activation_token(token: str) -> tuple[str, str] | None:
+    """The customer and installation that a current activation token names."""
+    item = tables.find(LookupItem, _token_key(token), "TOKEN")
+    return (item.customer_id, item.subject_id) if item else None
+
+
+def check_activation_token_in(transaction: TransactWrite, token: str) -> None:
+    """Let a transaction fail if the token has been replaced meanwhile."""
+    transaction.condition_check(LookupItem, _token_key(token), "TOKEN", condition=LookupItem.pk.exists())
+
+
+def write(before: Account | None, after: Account, catalogue: Catalogue, *, staged: bool = False) -> int:
+    """Write what differs between ``before`` and ``after``, and every projection that is not as it should be.
+
+    One transaction, all or nothing. With ``staged`` a change of more than 100 items is allowed: it is written in
+    several, installations first, projections last; interrupted, the next write of this account completes it.
+    Returns the number of items written, 0 if nothing differs.
+
+    Raises:
+        StaleVersion: the account is not at ``before.version`` any more.
+        Taken: a tax id or license code belongs to somebody else.
+        TooMuchAtOnce: more than 100 items, not staged.
+    """
+    changes = [*_releases(before, after), *_claims(before, after), *_documents(before, after, catalogue)]
+    if len(changes) >= TRANSACTION_ITEMS and not staged:
+        raise TooMuchAtOnce
+    version = before.version if before else 0
+    for start in range(0, len(changes), TRANSACTION_ITEMS - 1):
+        _write_part(changes[start : start + TRANSACTION_ITEMS - 1], after.customer.customer_id, version)
+        version += 1
+    return len(changes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One item of a change: written, under a condition perhaps, or deleted. ``claims`` names what must be nobody else's."""
+
+    item: Item
+    delete: bool = False
+    condition: Condition | None = None
+    claims: str | None = None
+
+
+def _write_part(changes: list[_Change], customer_id: str, version: int) -> None:
+    # In the order in which a transaction reports its failures: deletes, then puts in the order of the calls.
+    deletes = [change for change in changes if change.delete]
+    puts = [change for change in changes if not change.delete]
+    unchanged = SheetItem.version == version if version else SheetItem.pk.does_not_exist()
+
+    def fill(transaction: TransactWrite) -> None:
+        for change in deletes:
+            transaction.delete(change.item)
+        transaction.save(SheetItem(customer_id, "SHEET", version=version + 1), condition=unchanged)
+        for change in puts:
+            transaction.save(change.item, condition=change.condition)
+
+    try:
+        tables.transact(fill)
+    except tables.ConditionFailed as error:
+        if len(deletes) in error.failed:
+            raise StaleVersion from error
+        taken = [puts[place - len(deletes) - 1].claims or "" for place in sorted(error.failed)]
+        raise Taken(", ".join(taken)) from error
+
+
+def _documents(before: Account | None, after: Account, catalogue: Catalogue) -> Iterator[_Change]:
+    customer_id = after.customer.customer_id
+    if before is None or before.customer != after.customer:
+        yield _Change(CustomerItem(customer_id, "PROFILE", body=after.customer))
+    for installation in _changed(before.installations if before else {}, after.installations):
+        yield _Change(InstallationItem(customer_id, f"INS#{installation.installation_id}", body=installation))
+    for license in _changed(before.licenses if before else {}, after.licenses):
+        yield _Change(LicenseItem(customer_id, f"LIC#{license.license_id}", body=license))
+    projected = {key: standing(after, key, catalogue) for key in after.installations}
+    for projection in _changed(before.standings if before else {}, projected):
+        yield _Change(StandingItem(customer_id, f"ENT#{projection.installation_id}", body=projection))
+
+
+def _changed(before: Mapping[str, V], after: Mapping[str, V]) -> list[V]:
+    return [value for key, value in after.items() if before.get(key) != value]
+
+
+def _releases(before: Account | None, after: Account) -> Iterator[_Change]:
+    for key in (_lookups(before) if before else {}).keys() - _lookups(after).keys():
+        yield _Change(LookupItem(*key), delete=True)
+
+
+def _claims(before: Account | None, after: Account) -> Iterator[_Change]:
+    had = _lookups(before) if before else {}
+    for key, subject in _lookups(after).items():
+        if key not in had:
+            item = LookupItem(*key, customer_id=after.customer.customer_id, subject_id=subject)
+            ours = LookupItem.pk.does_not_exist() | (LookupItem.subject_id == subject)
+            yield _Change(item, condition=ours, claims=key[0].partition("#")[2])
+
+
+def _lookups(account: Account) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {(f"TAX#{account.customer.tax_id}", "TAX"): account.customer.customer_id}
+    for installation in account.installations.values():
+        if installation.activation_token:
+            found[_token_key(installation.activation_token), "TOKEN"] = installation.installation_id
+    for license in account.licenses.values():
+        found[f"CODE#{license.code}", "CODE"] = license.license_id
+    return found
+
+
+def _token_key(token: str) -> str:
+    return f"TOKEN#{hashlib.sha256(token.encode()).hexdigest()}"
+
+
+def all_customer_ids() -> list[str]:
+    """Every customer. A scan: for the vendor's command line, not for requests."""
+    found: Any = tables.read(lambda: list(Item.scan(Item.sk == "PROFILE")))
+    return [item.pk for item in found]

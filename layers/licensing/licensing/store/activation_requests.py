@@ -1,0 +1,174 @@
+"""Activation by tax id: limits on tries, requests with their one-time codes, open windows, tickets."""
+
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from pynamodb.attributes import ListAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
+from pynamodb.transactions import TransactWrite
+
+from licensing.errors import TemporarilyUnavailable, TooManyRequests
+from licensing.rules.limits import TRIES_PER_CODE, Limit, admit
+from licensing.store import tables
+from licensing.store.tables import Expiring
+
+_KEPT = timedelta(days=1)
+_RACES = 6
+
+
+class LimitItem(Expiring, discriminator="limit"):
+    """The times (epoch seconds, oldest first) of what counts towards a limit."""
+
+    times = ListAttribute[int]()
+
+
+class RequestItem(Expiring, discriminator="activation_request"):
+    """A request for a one-time code. It is the same for a tax id that nobody has."""
+
+    tax_id = UnicodeAttribute()
+    code_hash = UnicodeAttribute()
+    code_until = NumberAttribute()
+    tries = NumberAttribute()
+    ticket_hash = UnicodeAttribute(null=True)
+    ticket_until = NumberAttribute(null=True)
+    #: What the ticket was used for: "installation nonce-hash".
+    used_for = UnicodeAttribute(null=True)
+
+
+class WindowItem(Expiring, discriminator="window"):
+    """A customer's open window, in which its tax id alone is enough (A1). Absent: closed, or nobody's tax id."""
+
+    opened_until = NumberAttribute()
+
+
+def count_try(limit: Limit, subject: str, now: datetime) -> None:
+    """Count one try, before anything is compared. Raises TooManyRequests, uncounted, when the limit is reached."""
+    counting(limit, subject, now, lambda transaction: None)
+
+
+def check(limit: Limit, subject: str, now: datetime) -> None:
+    """Look whether a try would be admitted, to spare the work before it is counted. Raises TooManyRequests."""
+    _admitted(limit, subject, now)
+
+
+def counting(limit: Limit, subject: str, now: datetime, fill: Callable[[TransactWrite], None]) -> None:
+    """Write what ``fill`` adds, and count a try with it in the same transaction.
+
+    Raises TooManyRequests when the limit is reached, ConditionFailed when a condition of ``fill`` failed.
+    """
+    for _ in range(_RACES):
+        counted, unchanged = _admitted(limit, subject, now)
+
+        # Puts come in the order of the calls, so the limit's own condition is the first of them.
+        def write(transaction: TransactWrite, item: LimitItem = counted, condition: Condition = unchanged) -> None:
+            transaction.save(item, condition=condition)
+            fill(transaction)
+
+        try:
+            tables.transact(write)
+        except tables.ConditionFailed as error:
+            if 0 not in error.failed:
+                raise
+            continue
+        return
+    raise TemporarilyUnavailable(retry_after=random.randint(1, 5))  # noqa: S311  jitter, not a secret
+
+
+def _admitted(limit: Limit, subject: str, now: datetime) -> tuple[LimitItem, Condition]:
+    key = (f"LIMIT#{limit.name}#{subject}", "LIMIT")
+    epoch = int(now.timestamp())
+    item = tables.find(LimitItem, *key)
+    times, wait = admit(limit, item.times if item else [], epoch)
+    if wait is not None:
+        raise TooManyRequests(retry_after=wait)
+    counted = LimitItem(*key, times=times, expires_at=epoch + int(limit.period.total_seconds()))
+    return counted, LimitItem.times == item.times if item else LimitItem.pk.does_not_exist()
+
+
+def put_in(transaction: TransactWrite, request_id: str, tax_id: str, code_hash: str, until: datetime) -> None:
+    """A new request, as part of a transaction."""
+    transaction.save(
+        RequestItem(
+            f"REQ#{request_id}",
+            "REQ",
+            tax_id=tax_id,
+            code_hash=code_hash,
+            code_until=int(until.timestamp()),
+            tries=0,
+            expires_at=int((until + _KEPT).timestamp()),
+        ),
+        condition=RequestItem.pk.does_not_exist(),
+    )
+
+
+def find(request_id: str) -> RequestItem | None:
+    """A request by its id."""
+    return tables.find(RequestItem, f"REQ#{request_id}", "REQ")
+
+
+def count_code_try(request_id: str, now: datetime) -> int | None:
+    """Count a try of this request's code, before it is compared, and return how many are left.
+
+    None: there is no such request, its code has ended, or its tries are used up.
+    """
+    item = RequestItem(f"REQ#{request_id}", "REQ")
+    open_still = (RequestItem.tries < TRIES_PER_CODE) & (RequestItem.code_until > int(now.timestamp()))
+    try:
+        tables.write(lambda: item.update(actions=[RequestItem.tries.add(1)], condition=open_still))
+    except tables.ConditionFailed:
+        return None
+    return TRIES_PER_CODE - int(item.tries)
+
+
+def put_ticket_in(transaction: TransactWrite, request_id: str, tax_id: str, ticket_hash: str, until: datetime) -> None:
+    """A request that is born with its ticket: the customer's window is open (A1)."""
+    epoch = int(until.timestamp())
+    transaction.save(
+        RequestItem(
+            f"REQ#{request_id}",
+            "REQ",
+            tax_id=tax_id,
+            code_hash="",
+            code_until=0,
+            tries=TRIES_PER_CODE,
+            ticket_hash=ticket_hash,
+            ticket_until=epoch,
+            expires_at=int((until + _KEPT).timestamp()),
+        ),
+        condition=RequestItem.pk.does_not_exist(),
+    )
+
+
+def set_ticket_in(transaction: TransactWrite, request_id: str, ticket_hash: str, until: datetime) -> None:
+    """Give a request its ticket, unless one was used to activate already."""
+    transaction.update(
+        RequestItem(f"REQ#{request_id}", "REQ"),
+        actions=[
+            RequestItem.ticket_hash.set(ticket_hash),
+            RequestItem.ticket_until.set(int(until.timestamp())),
+        ],
+        condition=RequestItem.pk.exists() & RequestItem.used_for.does_not_exist(),
+    )
+
+
+def use_ticket_in(transaction: TransactWrite, request_id: str, ticket_hash: str, used_for: str) -> None:
+    """Use a ticket, once, as part of a transaction."""
+    transaction.update(
+        RequestItem(f"REQ#{request_id}", "REQ"),
+        actions=[RequestItem.used_for.set(used_for)],
+        condition=(RequestItem.ticket_hash == ticket_hash)
+        & (RequestItem.used_for.does_not_exist() | (RequestItem.used_for == used_for)),
+    )
+
+
+def window_is_open(tax_id: str, now: datetime) -> bool:
+    """Whether the tax id alone is enough just now. The same single read whether anybody has this tax id or not."""
+    item = tables.find(WindowItem, f"WINDOW#{tax_id}", "WINDOW")
+    return item is not None and item.opened_until > now.timestamp()
+
+
+def open_window(tax_id: str, until: datetime) -> None:
+    """Open a customer's window, or move its end; a time in the past closes it."""
+    epoch = int(until.timestamp())
+    tables.write(WindowItem(f"WINDOW#{tax_id}", "WINDOW", opened_until=epoch, expires_at=epoch).save)

@@ -1,0 +1,171 @@
+"""What the cloud remembers of each server: one item of the State table, kept below one write unit (1 KB)."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from pynamodb.attributes import (
+    BooleanAttribute,
+    ListAttribute,
+    MapAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
+from pynamodb.expressions.condition import Condition
+from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
+
+from licensing import deployment
+from licensing.rules.reports import Report
+from licensing.rules.sequence import REMEMBERED_NONCES, Consumed, ServerState, nonce_hash
+from licensing.store import tables
+from licensing.store.attributes import Json
+
+
+class ServerItem(Model):
+    """Short attribute names: they count towards the item's size at each of a fleet's writes."""
+
+    class Meta:
+        table_name = deployment.state_table()
+        region = deployment.region()
+        connect_timeout_seconds = 2
+        read_timeout_seconds = 4
+        max_retry_attempts = 3
+
+    pk = UnicodeAttribute(hash_key=True)
+    version = NumberAttribute(attr_name="v")
+    gen = NumberAttribute(attr_name="g")
+    seq = NumberAttribute(attr_name="s")
+    held = BooleanAttribute(attr_name="h")
+    #: Ring of the last nonces: "sequence mod 8" to "sequence epoch hash". A slot can be set without reading the rest.
+    nonces: Any = MapAttribute(attr_name="n", default=dict)  # type: ignore[no-untyped-call]
+    heals = ListAttribute[int](attr_name="hl", null=True)
+    suspected_at = NumberAttribute(attr_name="su", null=True)
+    validated_at = NumberAttribute(attr_name="at")
+    public_key = Json(Mapping[str, str], attr_name="k", null=True)
+    report = Json(Report, attr_name="r")
+    digest = UnicodeAttribute(attr_name="d")
+    databases = Json(Mapping[str, date], attr_name="db", null=True)
+    usage = Json(Mapping[str, int], attr_name="u", null=True)
+
+
+def get(installation_id: str) -> tuple[ServerState, int]:
+    """The state (strongly consistent) and its version; an empty state of version 0 where there is none."""
+
+    def load() -> ServerItem | None:
+        try:
+            return ServerItem.get(installation_id, consistent_read=True)
+        except ServerItem.DoesNotExist:
+            return None
+
+    item = tables.read(load)
+    return (_state(item), int(item.version)) if item else (ServerState(), 0)
+
+
+def get_many(installation_ids: Iterable[str]) -> dict[str, ServerState]:
+    """The states of several installations, for showing: a second old at most."""
+    items = tables.read(lambda: list(ServerItem.batch_get(list(installation_ids))))
+    return {item.pk: _state(item) for item in items}
+
+
+def advance(
+    installation_id: str, *, gen: int, seq: int, nonce: str, report: Report, usage: Mapping[str, int], now: datetime
+) -> ServerState:
+    """Take the next sequence in one write, if all is as the caller's token says and the report is the one we have.
+
+    Raises ConditionFailed otherwise: then read, decide and ``put``.
+    """
+    item = ServerItem(installation_id)
+    entry = Consumed(seq + 1, nonce_hash(nonce), now)
+    actions = [
+        ServerItem.seq.set(entry.seq),
+        ServerItem.version.set(ServerItem.version + 1),
+        ServerItem.validated_at.set(_epoch(now)),
+        ServerItem.nonces[_slot(entry.seq)].set(_text(entry)),
+        ServerItem.usage.set(usage) if usage else ServerItem.usage.remove(),
+    ]
+    as_told = (
+        (ServerItem.gen == gen)
+        & (ServerItem.seq == seq)
+        & (ServerItem.held == True)  # noqa: E712  an expression, not a comparison
+        & (ServerItem.digest == report.digest())
+        & ServerItem.suspected_at.does_not_exist()
+    )
+    # A nonce that has led to a sequence leads to that one again, which takes a look at the state.
+    for slot in range(REMEMBERED_NONCES):
+        as_told &= ~ServerItem.nonces[str(slot)].contains(entry.nonce_hash)
+    tables.write(lambda: item.update(actions=actions, condition=as_told))
+    return _state(item)
+
+
+def put(installation_id: str, state: ServerState, version: int, usage: Mapping[str, int] | None = None) -> None:
+    """Replace the state that was read at ``version``. Raises ConditionFailed if it has changed since."""
+    item = _item(installation_id, state, version, usage)
+    tables.write(lambda: item.save(condition=_unchanged(version)))
+
+
+def put_in(transaction: TransactWrite, installation_id: str, state: ServerState, version: int) -> None:
+    """The same as part of a transaction."""
+    transaction.save(_item(installation_id, state, version, None), condition=_unchanged(version))
+
+
+def _unchanged(version: int) -> Condition:
+    return ServerItem.version == version if version else ServerItem.pk.does_not_exist()
+
+
+def _item(installation_id: str, state: ServerState, version: int, usage: Mapping[str, int] | None) -> ServerItem:
+    if state.validated_at is None:
+        raise ValueError("a server is remembered from its activation on")
+    return ServerItem(
+        installation_id,
+        version=version + 1,
+        gen=state.gen,
+        seq=state.seq,
+        held=state.held,
+        nonces={_slot(entry.seq): _text(entry) for entry in state.nonces[-REMEMBERED_NONCES:]},
+        heals=[_epoch(at) for at in state.heals] or None,
+        suspected_at=_epoch(state.suspected_at) if state.suspected_at else None,
+        validated_at=_epoch(state.validated_at),
+        public_key=state.public_key,
+        report=state.report,
+        digest=state.report.digest(),
+        databases=state.databases or None,
+        usage=usage or None,
+    )
+
+
+def _state(item: ServerItem) -> ServerState:
+    entries = sorted((_entry(text) for text in item.nonces.as_dict().values()), key=lambda entry: entry.seq)
+    return ServerState(
+        gen=int(item.gen),
+        seq=int(item.seq),
+        held=item.held,
+        report=item.report,
+        nonces=tuple(entries),
+        heals=tuple(_time(at) for at in item.heals or ()),
+        suspected_at=_time(item.suspected_at) if item.suspected_at else None,
+        validated_at=_time(item.validated_at),
+        public_key=item.public_key,
+        databases=item.databases or {},
+    )
+
+
+def _slot(seq: int) -> str:
+    return str(seq % REMEMBERED_NONCES)
+
+
+def _text(entry: Consumed) -> str:
+    return f"{entry.seq} {_epoch(entry.at)} {entry.nonce_hash}"
+
+
+def _entry(text: str) -> Consumed:
+    seq, at, hashed = text.split(" ")
+    return Consumed(int(seq), hashed, _time(int(at)))
+
+
+def _epoch(at: datetime) -> int:
+    return int(at.timestamp())
+
+
+def _time(epoch: float) -> datetime:
+    return datetime.fromtimestamp(epoch, UTC)

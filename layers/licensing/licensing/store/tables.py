@@ -1,0 +1,124 @@
+"""The tables and how they are reached: one client, bounded patience, conflicts retried, trouble given a name."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pynamodb.attributes import DiscriminatorAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.connection import Connection
+from pynamodb.exceptions import PynamoDBException
+from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
+
+from licensing import deployment
+from licensing.errors import TemporarilyUnavailable
+
+T = TypeVar("T")
+
+_CONFLICTS = {"TransactionConflict", "TransactionConflictException", "TransactionInProgressException"}
+_CONFLICT_TRIES = 5
+
+
+class Item(Model):
+    """An item of the Licensing table. The partition is the customer, or what a look-up begins with."""
+
+    class Meta:
+        table_name = deployment.licensing_table()
+        region = deployment.region()
+        connect_timeout_seconds = 2
+        read_timeout_seconds = 4
+        max_retry_attempts = 3
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    kind = DiscriminatorAttribute()
+
+
+class Expiring(Item):
+    """An item that DynamoDB deletes some time after ``expires_at`` (epoch seconds); readers look at it themselves."""
+
+    expires_at = NumberAttribute()
+
+
+class ConditionFailed(Exception):
+    """Raised when a write's condition did not hold: somebody was faster, or the facts are other than thought.
+
+    ``failed`` are the places, in the order checks, deletes, puts, updates, of the transaction's failed conditions.
+    """
+
+    def __init__(self, failed: frozenset[int] = frozenset()) -> None:
+        super().__init__(failed)
+        self.failed = failed
+
+
+@contextmanager
+def _named_trouble() -> Iterator[None]:
+    try:
+        yield
+    except (PynamoDBException, BotoCoreError, ClientError) as error:
+        raise TemporarilyUnavailable from error
+
+
+def read(call: Callable[[], T]) -> T:
+    """Run a read. Raises TemporarilyUnavailable when DynamoDB is throttled or does not answer."""
+    with _named_trouble():
+        return call()
+
+
+def find(model: type["_M"], pk: str, sk: str) -> "_M | None":
+    """One item, strongly consistent; None where there is none."""
+
+    def get() -> "_M | None":
+        try:
+            return model.get(pk, sk, consistent_read=True)
+        except model.DoesNotExist:
+            return None
+
+    return read(get)
+
+
+def write(call: Callable[[], T]) -> T:
+    """Run a conditional write; conflicts with other writes are retried with jitter, failed conditions never.
+
+    Raises ConditionFailed, or TemporarilyUnavailable when DynamoDB is throttled or does not answer. A write that took
+    effect although its answer was lost fails its own condition when repeated: callers read again before they refuse.
+    """
+    with _named_trouble():
+        for attempt in range(_CONFLICT_TRIES):
+            try:
+                return call()
+            except PynamoDBException as error:
+                reasons = _reasons(error)
+                failed = frozenset(place for place, code in enumerate(reasons) if code.startswith("ConditionalCheck"))
+                if failed:
+                    raise ConditionFailed(failed) from error
+                if not _CONFLICTS.intersection(reasons) or attempt == _CONFLICT_TRIES - 1:
+                    raise
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  jitter, not a secret
+    raise AssertionError("unreachable")
+
+
+def _reasons(error: PynamoDBException) -> list[str]:
+    reasons = [(reason.code or "") if reason else "" for reason in getattr(error, "cancellation_reasons", [])]
+    return reasons or [error.cause_response_code or ""]
+
+
+def transact(fill: Callable[[TransactWrite], None]) -> None:
+    """Write all that ``fill`` puts into a transaction, or nothing (at most 100 items). Raises as ``write`` does."""
+
+    def run() -> None:
+        with TransactWrite(connection=_connection()) as transaction:
+            fill(transaction)
+
+    write(run)
+
+
+def _connection() -> Connection:
+    connection: Connection = Item._get_connection().connection
+    return connection
+
+
+_M = TypeVar("_M", bound=Item)
