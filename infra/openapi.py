@@ -51,6 +51,9 @@ def document() -> dict[str, Any]:
         if app := getattr(module, "app", None):
             merge.add_schema(app.get_openapi_schema(openapi_version="3.1.0", security_schemes=_SCHEMES))
     merged: dict[str, Any] = json.loads(merge.get_openapi_json_schema())
+    # The framework's own errors, which no route of ours answers with.
+    for unused in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
+        merged["components"]["schemas"].pop(unused, None)
     return merged
 
 

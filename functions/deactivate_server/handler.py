@@ -35,7 +35,7 @@ app = api()
 def deactivate_server(body: Annotated[Deactivation, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
     """The installation goes back to `available`. An expired token is good for this too; a repeat succeeds again."""
     now = deployment.now()
-    token = server_caller(app, now).token
+    token = server_caller(app, body.server_token, now).token
     answer = once(
         app, idempotency_key, token.installation_id, now, lambda keep: deactivation.deactivate(token, body, now, keep)
     )

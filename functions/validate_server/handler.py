@@ -29,7 +29,7 @@ app = api()
 def validate_server(body: Annotated[Validation, Body()]) -> ValidationAnswer:
     """Who calls, and may it go on?"""
     now = deployment.now()
-    caller = server_caller(app, now)
+    caller = server_caller(app, body.server_token, now)
     return validation.validate(caller.token, body, caller.public_key, now)
 
 

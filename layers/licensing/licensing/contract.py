@@ -17,6 +17,71 @@ from pydantic import (
 
 from licensing.rules.reports import Report
 
+_NONCE = "q0Zl1nX8s1oV2b9aYtJ4Kw"
+_KEY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+}
+_REPORT = {
+    "fingerprint": {
+        "machine_id": "n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg",
+        "mac": "LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564",
+        "cpu": "_N4rLtula_QIYB-3If6bXDONEO5CnqBPrlURto-_j7k",
+    },
+    "hostname": "pbx-milano",
+    "time_zone": "Europe/Rome",
+    "app_version": "Winter 2026",
+    "agent_version": "1.0.0",
+    "databases": ["main"],
+    "nonce": _NONCE,
+}
+_CUSTOMER = {"name": "Officine Lombarde S.p.A.", "tax_id": "IT00743110157"}
+_ANSWER = {
+    "valid": True,
+    "code": "VALID",
+    "final": False,
+    "detail": "Operation completed",
+    "first_validation": False,
+    "server_token": "eyJhbGciOiJFUzI1NiIsInR5cCI6InNlcnZlcitqd3QifQ.e30.c2ln",
+    "next_validation_at": "2026-11-23T10:41:17Z",
+    "validate_before": "2026-12-02T23:00:00Z",
+    "server_time": "2026-11-22T12:00:00Z",
+    "nonce": _NONCE,
+    "customer": _CUSTOMER,
+    "installation": {"installation_id": "ins_019a9c0f2d00d4", "name": "Milano", "mode": "online"},
+    "databases": [{"name": "main", "activated_at": "2026-11-22"}],
+    "log_retention_days": 365,
+    "entitlements": [
+        {
+            "license_code": "AQ-7F3K-92MD",
+            "application": "advanced-queueing",
+            "name": "Advanced Queueing",
+            "unit": "channels",
+            "quantity": 20,
+            "type": "subscription",
+            "care": "GOLD",
+            "care_until": "2027-03-31",
+            "first_day": "2026-04-01",
+            "last_day": "2027-03-31",
+            "modules": ["callback"],
+            "cloud_services": True,
+            "pool_id": None,
+            "starts_at": "2026-03-31T22:00:00Z",
+            "ends_at": "2027-03-31T22:00:00Z",
+        }
+    ],
+    "messages": [
+        {"code": "LICENSE_EXPIRING", "detail": "It ends in 12 days.", "license_code": "FX-9QHD-M3RN", "days_left": 12}
+    ],
+}
+
+
+def _example(example: dict[str, Any]) -> ConfigDict:
+    """What one looks like, for the OpenAPI document."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
 
 class Body(BaseModel):
     """What a client sends."""
@@ -46,10 +111,11 @@ Text = Annotated[str, AfterValidator(_no_control_characters)]
 Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 ComponentName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
-Secret = Annotated[str, StringConstraints(min_length=16, max_length=256, pattern=r"^[\x21-\x7e]+$")]
+# Whatever is pasted is a token, if a wrong one: the answer is then a sentence about tokens, not about patterns.
+Secret = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
 InstallationId = Annotated[str, StringConstraints(pattern=r"^ins_[0-9A-Za-z]{1,60}$")]
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)]
-Version = Annotated[str, StringConstraints(pattern=r"^\d{1,6}(\.\d{1,6}){0,3}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}([.][0-9]{1,6}){0,3}$")]
 DatabaseName = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 Coordinate = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
@@ -89,17 +155,23 @@ class ServerReport(Body):
 class ActivationRequest(Body):
     """Begin an activation by tax id (A1)."""
 
-    tax_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(examples=["IT00743110157"])
+    model_config = _example({"tax_id": "IT00743110157"})
+
+    tax_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
 class CodeEntry(Body):
     """The one-time code from the e-mail."""
 
-    code: Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")] = Field(examples=["123456"])
+    model_config = _example({"code": "123456"})
+
+    code: Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 
 
 class Activation(ServerReport):
     """Activate a server: by activation token, or by ticket and chosen installation."""
+
+    model_config = _example({"activation_token": "mfrggzdfmztwq2lknnwg23tpobyxe43u", "public_key": _KEY, **_REPORT})
 
     activation_token: Secret | None = None
     ticket: Secret | None = None
@@ -115,23 +187,39 @@ class Activation(ServerReport):
         return self
 
 
+#: For a token too long for a header: API Gateway takes 10,240 bytes of request line and headers in all.
+TokenInBody = Annotated[
+    str | None,
+    StringConstraints(max_length=200_000),
+    Field(description="The server token, where it is too long for the Authorization header (over 6,000 characters)."),
+]
+
+
 class Validation(ServerReport):
     """The daily validation."""
+
+    model_config = _example({**_REPORT, "usage": {"advanced-queueing": 17}})
 
     usage: Annotated[
         dict[Annotated[Text, StringConstraints(min_length=1, max_length=64)], Annotated[int, Field(ge=0, le=2**53)]],
         Field(max_length=50),
     ] = Field(default_factory=dict)
+    server_token: TokenInBody = None
 
 
 class Deactivation(Body):
     """A server gives itself up."""
 
+    model_config = _example({"nonce": _NONCE})
+
     nonce: Nonce
+    server_token: TokenInBody = None
 
 
 class CodeSent(Answer):
     """A one-time code is on its way, if there is anybody to send it to; the answer doesn't tell."""
+
+    model_config = _example({"request_id": "req_019a9c0f2d00c5a1b2", "delivery": "email", "expires_in": 600})
 
     request_id: str
     delivery: Literal["email"] = "email"
@@ -155,6 +243,14 @@ class InstallationChoice(Answer):
 
 class Ticket(Answer):
     """Who you are, and what you may activate with this ticket."""
+
+    model_config = _example(
+        {
+            "ticket": "req_019a9c0f2d00c5a1b2.mfrggzdfmztwq2lknnwg23tpobyxe43u",
+            "customer": _CUSTOMER,
+            "installations": [{"installation_id": "ins_019a9c0f2d00d4", "name": "Milano", "status": "available"}],
+        }
+    )
 
     ticket: str
     customer: CustomerName
@@ -222,6 +318,8 @@ class MessageAnswer(_Sparse):
 class ValidationAnswer(_Sparse):
     """Yes with a server token, or no with a verdict; both signed, both bound to the request's nonce."""
 
+    model_config = _example(_ANSWER)
+
     sparse = frozenset({"server_token", "verdict"})
 
     valid: bool
@@ -246,6 +344,15 @@ class ValidationAnswer(_Sparse):
 class DeactivationAnswer(Answer):
     """The installation can be activated elsewhere."""
 
+    model_config = _example(
+        {
+            "deactivated": True,
+            "installation": {"installation_id": "ins_019a9c0f2d00d4", "name": "Milano"},
+            "server_time": "2026-11-22T12:00:00Z",
+            "nonce": _NONCE,
+        }
+    )
+
     deactivated: Literal[True] = True
     installation: dict[str, str]
     server_time: datetime
@@ -254,6 +361,15 @@ class DeactivationAnswer(Answer):
 
 class Ping(Answer):
     """We are here."""
+
+    model_config = _example(
+        {
+            "message": "successfully connected",
+            "site": "primary",
+            "region": "eu-south-1",
+            "server_time": "2026-11-22T12:00:00Z",
+        }
+    )
 
     message: str = "successfully connected"
     site: str
@@ -264,7 +380,21 @@ class Ping(Answer):
 class Problem(BaseModel):
     """An error (RFC 9457). ``code`` is stable; further members depend on it."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:cloud-licensing:problem:code-wrong",
+                    "title": "Forbidden",
+                    "status": 403,
+                    "detail": "The code is not right. Check the newest e-mail; 4 tries are left.",
+                    "code": "CODE_WRONG",
+                    "tries_left": 4,
+                }
+            ]
+        },
+    )
 
     type: str
     title: str

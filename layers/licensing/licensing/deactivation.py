@@ -15,6 +15,10 @@ from licensing.tokens import ServerToken
 logger = Logger(child=True)
 
 _RACES = 4
+_UNDER_SUSPICION = (
+    "This server seems to exist more than once. Decide in the portal which one is to go on, or release it there."
+)
+_OLDER = "This server's state is older than the one we know, as after a restored backup. Validate it, then deactivate."
 
 
 def deactivate(
@@ -36,9 +40,11 @@ def deactivate(
         state, version = servers.get(token.installation_id)
         if token.gen < state.gen or not state.held:
             return answer
+        if state.suspected_at is not None:
+            raise Refused("CLONE_SUSPECTED", _UNDER_SUSPICION)
         # One behind is a server whose last answer was lost.
-        if state.suspected_at is not None or token.seq < state.seq - 1:
-            raise Refused("CLONE_SUSPECTED", "This server's state is older than the one we know. Validate first.")
+        if token.seq < state.seq - 1:
+            raise Refused("CLONE_SUSPECTED", _OLDER)
 
         def fill(transaction: TransactWrite, version: int = version) -> None:
             servers.put_in(transaction, token.installation_id, release(state), version)  # noqa: B023  run at once

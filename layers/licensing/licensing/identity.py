@@ -1,5 +1,6 @@
 """New ids and secrets: the shapes that the outside may rely on."""
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -17,8 +18,8 @@ def new_code() -> str:
 
 
 def new_secret() -> str:
-    """A secret of 160 bits, to be pasted: URL-safe, 27 characters."""
-    return secrets.token_urlsafe(20)
+    """A secret of 160 bits, to be pasted: 32 letters and digits that a double click takes and no shell misreads."""
+    return base64.b32encode(secrets.token_bytes(20)).decode().lower()
 
 
 def digest(secret: str, salt: str = "") -> str:

@@ -58,7 +58,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 TaxId = Annotated[str, AfterValidator(_tax_id)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254)]
-Version = Annotated[str, StringConstraints(pattern=r"^\d{1,6}(\.\d{1,6}){0,3}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}([.][0-9]{1,6}){0,3}$")]
 
 
 class ContactPart(_Part):
@@ -266,22 +266,23 @@ def _check(parsed: Document, catalogue: vendor_rules.Catalogue) -> None:
 
 def _faults(parsed: Document, catalogue: vendor_rules.Catalogue) -> Iterator[str]:
     """What no single part can know: references between them, and doubles."""
-    for product in catalogue.products.values():
-        if product.application not in catalogue.applications:
-            yield f"product {product.sku}: there is no application {product.application}"
+    for sold in catalogue.products.values():
+        if sold.application not in catalogue.applications:
+            yield f"product {sold.sku}: there is no application {sold.application}"
     yield from _doubles("customer", [part.tax_id for part in parsed.customers])
     yield from _doubles("license", [each.code for part in parsed.customers for each in part.licenses])
     for part in parsed.customers:
         yield from _doubles(f"{part.name}: installation", [each.name for each in part.installations])
         for each in part.licenses:
-            product_or_none = catalogue.products.get(each.sku)
-            if product_or_none is None:
+            product = catalogue.products.get(each.sku)
+            if product is None:
                 yield f"{part.name}: license {each.code}: there is no product {each.sku}"
                 continue
-            if unfit := set(each.modules) - set(catalogue.applications[product_or_none.application].modules):
+            application = catalogue.applications.get(product.application)
+            if application and (unfit := set(each.modules) - set(application.modules)):
                 yield f"{part.name}: license {each.code}: no such modules: {', '.join(sorted(unfit))}"
-            if product_or_none.type != "perpetual" and each.last_day is None:
-                yield f"{part.name}: license {each.code}: a {product_or_none.type} needs a last_day"
+            if product.type != "perpetual" and each.last_day is None:
+                yield f"{part.name}: license {each.code}: a {product.type} needs a last_day"
             if each.first_day and each.last_day and each.last_day < each.first_day:
                 yield f"{part.name}: license {each.code}: last_day comes before first_day"
 

@@ -32,7 +32,7 @@ from licensing.rules.guards import GUARDS
 logger = Logger()
 
 #: Larger than any honest body of this contract.
-BODY_LIMIT = 64 * 1024
+BODY_LIMIT = 256 * 1024
 _PROBLEM_TYPE = "urn:cloud-licensing:problem:"
 
 
@@ -148,6 +148,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
+def _unreadable(event: dict[str, Any]) -> LicensingError | None:
+    """What is wrong with a body before anything parses it."""
+    body = event.get("body") or ""
+    if len(body) > BODY_LIMIT * (4 / 3 if event.get("isBase64Encoded") else 1):
+        return PayloadTooLarge(limit=BODY_LIMIT)
+    media_type = event.get("headers", {}).get("content-type", "").partition(";")[0].strip().lower()
+    return UnsupportedMediaType() if body and media_type != "application/json" else None
+
+
 def _plain(response: Response[str]) -> dict[str, Any]:
     headers = {"Content-Type": response.content_type, **response.headers}
     return {"statusCode": response.status_code, "headers": headers, "body": response.body, "isBase64Encoded": False}
@@ -162,9 +171,8 @@ def entry(app: APIGatewayHttpResolver) -> Handler:
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         logger.append_keys(request_id=getattr(context, "aws_request_id", None))
-        # Before anything parses it.
-        if len(event.get("body") or "") > BODY_LIMIT * (4 / 3 if event.get("isBase64Encoded") else 1):
-            return _plain(problem(PayloadTooLarge(limit=BODY_LIMIT)))
+        if refusal := _unreadable(event):
+            return _plain(problem(refusal))
         return app.resolve(event, context)
 
     return handler

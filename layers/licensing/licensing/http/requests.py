@@ -15,6 +15,7 @@ from licensing import deployment, proofs, tokens
 from licensing.errors import InvalidProof, InvalidToken, LicensingError
 from licensing.key_ring import ring
 from licensing.store.idempotency import Idempotency, Keep, keep_nothing
+from licensing.store.tables import ConditionFailed
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -33,10 +34,13 @@ def body_bytes(event: APIGatewayProxyEventV2) -> bytes:
     return base64.b64decode(text) if event.is_base64_encoded else text.encode()
 
 
-def server_caller(app: APIGatewayHttpResolver, now: datetime) -> ServerCaller:
-    """Who is calling. Raises InvalidToken, InvalidProof, ClockSkewed, TemporarilyUnavailable."""
+def server_caller(app: APIGatewayHttpResolver, in_body: str | None, now: datetime) -> ServerCaller:
+    """Who is calling, by the token in the Authorization header, or the one in the body where there is no header.
+
+    Raises InvalidToken, InvalidProof, ClockSkewed, TemporarilyUnavailable.
+    """
     event = app.current_event
-    scheme, _, text = (event.headers.get("authorization") or "").partition(" ")
+    scheme, _, text = (event.headers.get("authorization") or f"Bearer {in_body or ''}").partition(" ")
     if scheme.lower() not in ("bearer", "dpop") or not text:
         raise InvalidToken
     token = tokens.read_server_token(ring, deployment.issuer(), text.strip(), now)
@@ -84,7 +88,7 @@ def once(
         return _again(answer)
     try:
         return call(idempotency.keep(now))
-    except LicensingError:
+    except (LicensingError, ConditionFailed):
         # A twin of this request was faster, or this one took effect and its answer got lost on the way to us.
         if answer := idempotency.replay(now):
             return _again(answer)

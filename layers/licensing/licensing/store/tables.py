@@ -103,7 +103,9 @@ def write(call: Callable[[], T]) -> T:
 
 def _reasons(error: PynamoDBException) -> list[str]:
     reasons = [(reason.code or "") if reason else "" for reason in getattr(error, "cancellation_reasons", [])]
-    return reasons or [error.cause_response_code or ""]
+    # A timeout's cause has a response, and it is None, which PynamoDB's own property does not expect.
+    response = getattr(error.cause, "response", None) or {}
+    return reasons or [response.get("Error", {}).get("Code") or ""]
 
 
 def transact(fill: Callable[[TransactWrite], None]) -> None:

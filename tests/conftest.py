@@ -1,0 +1,8 @@
+"""What must stand before anything is imported: tables and loggers are named at import, as in Lambda."""
+
+import os
+
+os.environ["LICENSING_TABLE"] = "licensing-Licensing"
+os.environ["STATE_TABLE"] = "licensing-State"
+os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = "eu-south-1"
+os.environ["POWERTOOLS_SERVICE_NAME"] = "licensing"

@@ -1,0 +1,153 @@
+"""The catalogue-and-customers file: a vendor begins with its own data, and keeps it current."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from licensing import administration, loading
+from licensing.loading import LoadError
+from licensing.store import accounts
+
+from tests.support.cloud import Cloud, Server
+
+DOCUMENT: dict[str, Any] = {
+    "applications": [{"id": "chat", "name": "Chat", "unit": "users", "modules": ["history"]}],
+    "products": [
+        {"sku": "CHAT-1", "application": "chat", "name": "Chat", "type": "subscription"},
+        {"sku": "CHAT-P", "application": "chat", "name": "Chat for good", "type": "perpetual"},
+    ],
+    "customers": [
+        {
+            "name": "Acme",
+            "tax_id": "FR40303265045",
+            "country": "FR",
+            "time_zone": "Europe/Paris",
+            "contacts": [{"email": "it@acme.example"}],
+            "installations": [{"name": "Paris"}],
+            "licenses": [
+                {
+                    "code": "CHAT-0001",
+                    "sku": "CHAT-1",
+                    "quantity": 10,
+                    "last_day": "2027-12-31",
+                    "allocations": {"Paris": 10},
+                }
+            ],
+        }
+    ],
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The document with one thing changed: ``customers.0.tax_id``."""
+    document = deepcopy(DOCUMENT)
+    node: Any = document
+    *steps, last = path.split(".")
+    for step in steps:
+        node = node[int(step) if step.isdigit() else step]
+    node[last] = value
+    return document
+
+
+def faults(document: dict[str, Any], cloud: Cloud) -> str:
+    with pytest.raises(LoadError) as raised:
+        loading.load(document, cloud.now)
+    return "\n".join(raised.value.lines)
+
+
+def test_a_new_customer_gets_activation_tokens_that_work(cloud: Cloud) -> None:
+    report = loading.load(DOCUMENT, cloud.now)
+    assert report.lines() == ["Acme: created"]
+    [(customer, installation, token)] = report.activation_tokens
+    assert (customer, installation) == ("Acme", "Paris")
+    answer = Server(cloud).activate(token).json()
+    assert [(each["name"], each["quantity"], each["unit"]) for each in answer["entitlements"]] == [
+        ("Chat", 10, "users")
+    ]
+
+
+def test_loading_again_changes_nothing(cloud: Cloud) -> None:
+    loading.load(DOCUMENT, cloud.now)
+    report = loading.load(DOCUMENT, cloud.now)
+    assert report.lines() == ["Acme: unchanged"]
+    assert report.activation_tokens == []
+
+
+def test_loading_again_keeps_ids_and_tokens(cloud: Cloud) -> None:
+    loading.load(DOCUMENT, cloud.now)
+    before = administration.find_account("FR40303265045")
+    assert loading.load(changed("customers.0.licenses.0.quantity", 25), cloud.now).lines() == ["Acme: changed"]
+    after = administration.find_account("FR40303265045")
+    assert after.installations == before.installations
+    assert after.licenses.keys() == before.licenses.keys()
+
+
+def test_a_changed_catalogue_reaches_every_server(cloud: Cloud) -> None:
+    [(_, _, token)] = loading.load(DOCUMENT, cloud.now).activation_tokens
+    server = Server(cloud)
+    server.activate(token)
+    loading.load({"applications": [{**DOCUMENT["applications"][0], "name": "Talk"}]}, cloud.now)
+    assert server.validate().json()["entitlements"][0]["name"] == "Talk"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("customers.0.tax_id", "FR40303265044", "customers[0].tax_id"),
+        ("customers.0.time_zone", "Europe/Atlantis", "customers[0].time_zone"),
+        ("customers.0.licenses.0.quantity", 0, "customers[0].licenses[0].quantity"),
+        ("customers.0.licenses.0.quantity", 1.5, "customers[0].licenses[0].quantity"),
+        ("customers.0.licenses.0.quantity", 9, "10 are assigned, the license has 9"),
+        ("customers.0.licenses.0.allocations", {"Lyon": 1}, "unknown installations: Lyon"),
+        ("customers.0.licenses.0.sku", "NONE", "there is no product NONE"),
+        ("customers.0.licenses.0.modules", ["video"], "no such modules: video"),
+        ("customers.0.licenses.0.last_day", None, "a subscription needs a last_day"),
+        ("customers.0.licenses.0.first_day", "2028-01-01", "last_day comes before first_day"),
+        ("customers.0.color", "red", "customers[0].color"),
+        ("products.0.application", "none", "there is no application none"),
+        ("customers", [DOCUMENT["customers"][0]] * 2, "more than once"),
+        ("vendor", {"name": "V", "validation_window": {"from": "14:00", "to": "10:00"}}, "end later than it begins"),
+        ("vendor", {"name": "V", "lowest_app_version": "X"}, "not among the releases"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_and_nothing_is_loaded(cloud: Cloud, path: str, value: Any, said: str) -> None:
+    assert said in faults(changed(path, value), cloud)
+    assert accounts.find_by_tax_id("FR40303265045") is None
+
+
+def test_a_license_code_of_another_customer_is_refused(cloud: Cloud) -> None:
+    assert "belongs to another customer" in faults(changed("customers.0.licenses.0.code", "AQ-7F3K-92MD"), cloud)
+    assert accounts.find_by_tax_id("FR40303265045") is None
+
+
+def test_a_customer_larger_than_a_transaction_is_loaded_in_stages(cloud: Cloud) -> None:
+    names = [f"Server {n}" for n in range(120)]
+    document = deepcopy(DOCUMENT)
+    customer = document["customers"][0]
+    customer["installations"] = [{"name": name} for name in names]
+    customer["licenses"][0].update(quantity=1200, allocations=dict.fromkeys(names, 10))
+    report = loading.load(document, cloud.now)
+    assert len(report.activation_tokens) == 120
+    customer["licenses"][0]["last_day"] = "2031-12-31"
+    loading.load(document, cloud.now)
+    server = Server(cloud)
+    server.activate(report.activation_tokens[77][2])
+    assert server.claims["ent"][0]["last_day"] == "2031-12-31"
+
+
+def test_a_stage_that_was_never_reached_is_made_up_for_by_loading_again(cloud: Cloud) -> None:
+    loading.load(DOCUMENT, cloud.now)
+    account = administration.find_account("FR40303265045")
+    [installation] = account.installations
+    accounts.StandingItem.get(account.customer.customer_id, f"ENT#{installation}").delete()
+    loading.load(DOCUMENT, cloud.now)
+    assert accounts.get_standing(account.customer.customer_id, installation) is not None
+
+
+def test_a_write_that_somebody_else_overtook_changes_nothing(cloud: Cloud) -> None:
+    loading.load(DOCUMENT, cloud.now)
+    read = administration.find_account("FR40303265045")
+    loading.load(changed("customers.0.name", "Acme SA"), cloud.now)
+    with pytest.raises(accounts.StaleVersion):
+        accounts.write(read, read.__class__(read.customer, {}, {}, read.version), loading.vendor_store.catalogue())
+    assert administration.find_account("FR40303265045").customer.name == "Acme SA"
