@@ -1,0 +1,796 @@
+"""Activating, validating, deactivating and probing: what is sent, what is remembered before, what is believed after.
+
+The order in every exchange is: write the nonce to disk, send, verify, write the result. A crash or a lost answer at any
+point leaves a state from which the same request is repeated (the cloud answers a repeated nonce with the same sequence).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from . import checking, journal, proof, reporting, texts, trust
+from . import state as states
+from .clock import TOLERANCE, TrustedClock
+from .errors import LicenseManagerError, NotActivated, Refused, StateDamaged, Unreachable, Untrusted
+from .home import Home
+from .machine import Machine
+from .profile import PROFILE_FILE, VendorProfile
+from .settings import Settings
+from .state import State
+from .transport import Reply, SiteFault, Transport, plain, unexpected_answer
+from .version import __version__
+
+LOCK_TIMEOUT = 90.0
+KEY_SET_LIFE = 86400.0
+#: A longer token goes in the body: API Gateway takes 10,240 bytes of request line and headers in all.
+HEADER_TOKEN = 6000
+PRIMARY = 1
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a signed answer ended. `notes` are the License Manager's own remarks; `messages` are the vendor's."""
+
+    ok: bool
+    code: str
+    detail: str
+    site: int
+    first: bool = False
+    final: bool = False
+    messages: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An installation to choose from (A2)."""
+
+    installation_id: str
+    name: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """The right to activate one of the customer's installations, good for 15 minutes."""
+
+    ticket: str
+    customer: str
+    installations: tuple[Installation, ...]
+
+
+@dataclass(frozen=True)
+class CodeSent:
+    """A one-time code is on its way, if the tax id is known."""
+
+    request_id: str
+    expires_in: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was found out about one site."""
+
+    number: int
+    address: str
+    code: str
+    detail: str
+    milliseconds: int | None = None
+    region: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.code == "OK"
+
+
+@dataclass
+class _Exchange:
+    """One command's dealings with the cloud: the state it works on, and what it noticed on the way."""
+
+    state: State
+    clock: TrustedClock
+    notes: list[str] = field(default_factory=list)
+    skew: float = 0.0
+
+    def note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+
+class Manager:
+    """The License Manager of one home. Use as a context manager, so that connections are closed."""
+
+    def __init__(
+        self,
+        home: Home,
+        vendor: VendorProfile,
+        settings: Settings,
+        machine: Machine,
+        *,
+        http: httpx.BaseTransport | None = None,
+        profile_content: bytes | None = None,
+    ) -> None:
+        self.home = home
+        self.vendor = vendor
+        self.settings = settings
+        self.machine = machine
+        self.transport = Transport(settings, machine.environ, http)
+        self._profile_content = profile_content
+
+    def __enter__(self) -> Manager:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.transport.__exit__()
+
+    # What is known without asking anybody
+
+    def state(self) -> State:
+        """The state as it is. Writes nothing. Raises StateDamaged, NotPrivate."""
+        return states.load(self.home)
+
+    def clock(self, state: State) -> TrustedClock:
+        """The trusted clock over a state."""
+        return state.clock(self.machine.wall, self.machine.monotonic, self.machine.boot_id())
+
+    def check(self, state: State, now: float) -> checking.Check:
+        """The same answer that the product gets from `license_manager.check()`."""
+        return checking.judge(checking.verify(state, self.vendor, self.machine.fingerprint), now)[0]
+
+    def unanswered_activation(self) -> bool:
+        """Whether an activation was sent whose answer never came."""
+        with suppress(StateDamaged):
+            pending = self.state().pending
+            return pending is not None and pending.get("kind") == "activation" and not pending.get("refused")
+        return False
+
+    def keep_time(self) -> None:
+        """Persists the highest time seen, if nobody else is writing."""
+        with suppress(LicenseManagerError, OSError), self.home.locked(0):
+            state = self.state()
+            if state.server_token is not None:
+                clock = self.clock(state)
+                clock.now()
+                state.remember(clock)
+                states.save(self.home, state)
+
+    # Activation
+
+    def request_activation(self, tax_id: str) -> CodeSent | Ticket:
+        """Starts from the tax id (A1). Raises Refused (`TAX_ID_INVALID`, `TOO_MANY_REQUESTS`), Unreachable."""
+        status, document = self._claim("/v1/activation-requests", {"tax_id": tax_id})
+        if status == 202:
+            expires_in = document.get("expires_in")
+            return CodeSent(_text(document, "request_id"), expires_in if isinstance(expires_in, int) else 600)
+        return _ticket(document)
+
+    def verify_code(self, request_id: str, code: str) -> Ticket:
+        """Trades the e-mailed code for a ticket. Raises Refused (`CODE_WRONG`, `CODE_EXPIRED`), Unreachable."""
+        return _ticket(self._claim(f"/v1/activation-requests/{quote(request_id, safe='')}/verify", {"code": code})[1])
+
+    def activate(self, target: Mapping[str, str]) -> Outcome:
+        """Activates by `{"activation_token"}` or `{"ticket", "installation_id"}`; a lost answer is asked for again.
+
+        Raises Refused, Unreachable, Untrusted.
+        """
+        with self._exchange("activate", damaged_is_fine=True) as exchange:
+            state = exchange.state
+            pending = state.pending
+            fresh = not (pending and pending.get("kind") == "activation" and pending.get("target") == dict(target))
+            if fresh or pending is None:
+                nonce, private_key = proof.new_nonce(), proof.new_private_key()
+                pending = state.pending = {
+                    "kind": "activation",
+                    "nonce": nonce,
+                    "private_key": private_key,
+                    "target": dict(target),
+                    "body": {
+                        **target,
+                        "fingerprint": dict(self.machine.fingerprint()),
+                        "public_key": proof.public_jwk(private_key),
+                        "hostname": self.machine.hostname(),
+                        "time_zone": self.machine.time_zone(),
+                        "app_version": self._told()["app_version"],
+                        "agent_version": __version__,
+                        "databases": self._told()["databases"],
+                        "nonce": nonce,
+                    },
+                }
+                states.save(self.home, state)
+            return self._finish_activation(exchange, pending, fresh)
+
+    def repeat_activation(self) -> Outcome:
+        """Sends the unanswered activation once more, exactly as it was."""
+        with self._exchange("activate") as exchange:
+            pending = exchange.state.pending
+            if pending is None or pending.get("kind") != "activation":
+                raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
+            return self._finish_activation(exchange, pending, fresh=False)
+
+    def _finish_activation(self, exchange: _Exchange, pending: dict[str, Any], fresh: bool) -> Outcome:
+        private_key, wanted = pending["private_key"], pending["target"].get("installation_id")
+
+        def attempt(number: int) -> Outcome:
+            _, document = self._post(number, "/v1/activations", pending["body"], exchange, private_key, None)
+            token = self._accept_token(exchange, document, number, pending["nonce"], private_key, wanted)
+            return self._success(exchange, document, token, number, fresh, private_key)
+
+        try:
+            outcome = self._round(attempt)
+        except Refused as error:
+            pending["refused"] = error.code
+            states.save(self.home, exchange.state)
+            raise
+        except Unreachable as error:
+            raise self._needs_home(error) from error
+        if self._profile_content is not None:
+            self.home.write(PROFILE_FILE, self._profile_content)
+        if not _is_due(outcome, exchange.state):
+            return outcome
+        # The answer to a repeated request may be days old.
+        return self._validate(exchange, [texts.VALIDATED_AGAIN])
+
+    def _claim(self, path: str, document: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """A step before activation: no key, no token, nothing remembered."""
+        self.home.prepare()
+        exchange = _Exchange(State(), self.clock(State()))
+        try:
+            return self._round(lambda number: self._post(number, path, document, exchange, None, None))
+        except Unreachable as error:
+            raise self._needs_home(error) from error
+
+    def _needs_home(self, error: Unreachable) -> Unreachable:
+        """Says that only Site 1 hands out installations, where it was Site 2 that turned the request down."""
+        if error.code != "STANDBY":
+            return error
+        why = texts.ACTIVATION_NOT_AT_CHOICE if self.settings.site == "2" else texts.ACTIVATION_NEEDS_HOME
+        return Unreachable(error.code, f"{why} {error.detail}", error.retry_after)
+
+    # Validation
+
+    def validate(self) -> Outcome:
+        """Proves this server and brings home a fresh token or a signed no. Raises NotActivated, Refused, Unreachable,
+        Untrusted."""
+        with self._exchange("validate") as exchange:
+            pending = exchange.state.pending
+            if pending is not None and pending.get("kind") == "activation" and not pending.get("refused"):
+                # If the cloud has it, the old token is worth nothing any more, and the key of the new one is in here.
+                try:
+                    return self._finish_activation(exchange, pending, fresh=False)
+                except Refused:
+                    if exchange.state.server_token is None:
+                        raise
+            return self._validate(exchange, [])
+
+    def _validate(self, exchange: _Exchange, notes: list[str]) -> Outcome:
+        state = exchange.state
+        for note in notes:
+            exchange.note(note)
+        if state.server_token is None or state.private_key is None:
+            raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
+        fresh = not (state.pending and state.pending.get("kind") == "validation")
+        if fresh or state.pending is None:
+            state.pending = {"kind": "validation", "nonce": proof.new_nonce()}
+            states.save(self.home, state)
+        nonce = str(state.pending["nonce"])
+        told = self._told()
+        body = {
+            "fingerprint": dict(self.machine.fingerprint()),
+            "app_version": told["app_version"],
+            "agent_version": __version__,
+            "hostname": self.machine.hostname(),
+            "time_zone": self.machine.time_zone(),
+            "databases": told["databases"],
+            "usage": told["usage"],
+            "nonce": nonce,
+        }
+        private_key, server_token = state.private_key, state.server_token
+        installation = trust.peek_installation(server_token)
+
+        def attempt(number: int) -> Outcome:
+            _, document = self._post(number, "/v1/validations", body, exchange, private_key, server_token)
+            if document.get("valid") is True:
+                token = self._accept_token(exchange, document, number, nonce, private_key, installation)
+                return self._success(exchange, document, token, number, fresh, private_key)
+            return self._refusal(exchange, document, number, nonce, installation, fresh)
+
+        outcome = self._round(attempt)
+        if outcome.ok and not fresh and _is_due(outcome, state):
+            return self._validate(exchange, [texts.VALIDATED_AGAIN])
+        return outcome
+
+    # Deactivation
+
+    def deactivate(self) -> str:
+        """Gives the installation back and forgets it here; returns its name. Raises as `validate`."""
+        with self._exchange("deactivate") as exchange:
+            state = exchange.state
+            if state.pending and state.pending.get("kind") == "validation":
+                # A validation whose answer was lost has moved the sequence: settle it, or this token counts as a copy.
+                with suppress(Refused):
+                    self._validate(exchange, [])
+            if state.server_token is None or state.private_key is None:
+                raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
+            if not (state.pending and state.pending.get("kind") == "deactivation"):
+                state.pending = {"kind": "deactivation", "nonce": proof.new_nonce()}
+                states.save(self.home, state)
+            body = {"nonce": state.pending["nonce"]}
+            private_key, server_token = state.private_key, state.server_token
+            name = installation_name(state)
+
+            def attempt(number: int) -> None:
+                _, document = self._post(number, "/v1/deactivations", body, exchange, private_key, server_token)
+                if document.get("deactivated") is not True or document.get("nonce") != body["nonce"]:
+                    raise Untrusted("WRONG_NONCE", texts.WRONG_NONCE)
+
+            self._round(attempt)
+            retention = _retention(state)
+            exchange.state = State(
+                key_set=state.key_set,
+                key_set_fetched_at=state.key_set_fetched_at,
+                floor=state.floor,
+                high_water=state.high_water,
+                anchor=state.anchor,
+            )
+            states.save(self.home, exchange.state)
+            self._log("deactivate", "ok", "DEACTIVATED", name, None, exchange.clock.now(), retention)
+            return name
+
+    # Probing
+
+    def probe(self) -> list[Probe]:
+        """Asks each site whether it is there, and finds out what is wrong if it is not (A6, B6)."""
+        return [self._probe(number, site) for number, site in enumerate(self.vendor.sites, start=PRIMARY)]
+
+    def _probe(self, number: int, site: str) -> Probe:
+        try:
+            reply = self.transport.call(site, "GET", "/v1/ping")
+            document = reply.document()
+            if reply.status != 200 or document is None or document.get("message") != "successfully connected":
+                raise self._fault_of(reply, site)
+            self._fetch_key_set(site)
+            difference = self._clock_difference(document.get("server_time"))
+            if difference is not None:
+                raise SiteFault("CLOCK_OFF", difference)
+            lowest = self._lowest_agent_version()
+            if lowest is not None and older(__version__, lowest):
+                raise SiteFault("AGENT_TOO_OLD", texts.AGENT_TOO_OLD.format(version=__version__, lowest=lowest))
+        except LicenseManagerError as error:
+            return Probe(number, site, error.code, error.detail)
+        milliseconds = round(reply.seconds * 1000)
+        region = plain(document.get("region") or "-", 40)
+        sentence = texts.PROBE_OK.format(milliseconds=milliseconds, region=region)
+        return Probe(number, site, "OK", sentence, milliseconds, region)
+
+    def _lowest_agent_version(self) -> str | None:
+        with suppress(LicenseManagerError):
+            state = self.state()
+            if state.server_token and state.key_set:
+                key_set = trust.read_key_set(state.key_set, self.vendor.root_keys, self.vendor.issuer)
+                return trust.read_server_token(state.server_token, key_set, self.vendor.issuer).lowest_agent_version
+        return None
+
+    def _clock_difference(self, server_time: object) -> str | None:
+        try:
+            theirs = datetime.fromisoformat(str(server_time)).timestamp()
+        except ValueError:
+            return None
+        return self._clock_note(theirs)
+
+    def _clock_note(self, theirs: float) -> str | None:
+        ahead = self.machine.wall() - theirs
+        if abs(ahead) <= TOLERANCE:
+            return None
+        return texts.CLOCK_OFF.format(difference=span(abs(ahead)), direction="ahead of" if ahead > 0 else "behind")
+
+    # The exchange
+
+    @contextmanager
+    def _exchange(self, command: str, *, damaged_is_fine: bool = False) -> Iterator[_Exchange]:
+        """Holds the home, gives the state, and writes down how it ended."""
+        self.home.prepare()
+        with self.home.locked(LOCK_TIMEOUT):
+            try:
+                state = states.load(self.home)
+            except StateDamaged as error:
+                copy = states.set_damaged_aside(self.home, self.machine.wall())
+                kept = texts.DAMAGED_KEPT.format(copy=copy)
+                self._log(command, "failed", error.code, kept, None, self.machine.wall())
+                if not damaged_is_fine:
+                    raise StateDamaged(error.code, kept) from error
+                state = State()
+            exchange = _Exchange(state, self.clock(state))
+            turned_back = exchange.clock.turned_back()
+            if turned_back:
+                exchange.note(texts.CLOCK_TURNED_BACK.format(difference=span(turned_back)))
+                self._log(command, "warning", "CLOCK_TURNED_BACK", exchange.notes[-1], None, exchange.clock.now())
+            try:
+                yield exchange
+            except LicenseManagerError as error:
+                self._failed(command, exchange, error)
+                raise
+
+    def _failed(self, command: str, exchange: _Exchange, error: LicenseManagerError) -> None:
+        state, now = exchange.state, exchange.clock.now()
+        if not isinstance(error, NotActivated):
+            state.remember(exchange.clock)
+            if state.server_token is not None and command == "validate":
+                state.last_attempt = {"at": now, "ok": False, "code": error.code, "detail": error.detail}
+            states.save(self.home, state)
+        self._log(command, "failed", error.code, error.detail, None, now, _retention(state))
+
+    def _round(self, attempt: Callable[[int], _Result]) -> _Result:
+        """Tries the chosen site, or Site 1 and then Site 2; what a site *answers* is not tried elsewhere (A6)."""
+        faults: list[tuple[int, LicenseManagerError]] = []
+        for number in self._site_order():
+            try:
+                return attempt(number)
+            except (SiteFault, Untrusted) as error:
+                faults.append((number, error))
+        for _, fault in faults:
+            if isinstance(fault, Untrusted):
+                raise fault
+        sentence = " ".join(texts.ONE_SITE_FAILED.format(number=number, fault=fault) for number, fault in faults)
+        if len({fault.detail for _, fault in faults}) == 1:  # a proxy's fault is the same for both
+            sentence = faults[0][1].detail
+        waits = [fault.retry_after for _, fault in faults if isinstance(fault, SiteFault) and fault.retry_after]
+        standby = any(number != PRIMARY and fault.code == "SITE_STANDBY" for number, fault in faults)
+        code = "STANDBY" if standby else faults[0][1].code
+        raise Unreachable(code, texts.ALL_SITES_FAILED.format(faults=sentence), min(waits) if waits else None)
+
+    def _site_order(self) -> list[int]:
+        if self.settings.site == "auto":
+            return list(range(PRIMARY, len(self.vendor.sites) + PRIMARY))
+        return [min(int(self.settings.site), len(self.vendor.sites))]
+
+    def _post(
+        self,
+        number: int,
+        path: str,
+        document: Mapping[str, Any],
+        exchange: _Exchange,
+        private_key: str | None,
+        token: str | None,
+    ) -> tuple[int, dict[str, Any]]:
+        """Sends one request with a proof of its own; a clock that is off is corrected once by the site's time."""
+        site = self.vendor.sites[number - PRIMARY]
+        in_body = token is not None and len(token) > HEADER_TOKEN
+        sent = {**document, "server_token": token} if in_body else document
+        body = json.dumps(sent, separators=(",", ":")).encode()
+        for corrected in (False, True):
+            headers = {}
+            if private_key is not None:
+                headers["dpop"] = proof.proof(
+                    private_key,
+                    method="POST",
+                    url=site + path,
+                    body=body,
+                    token=token,
+                    now=self.machine.wall() + exchange.skew,
+                )
+            if token is not None and not in_body:
+                headers["authorization"] = f"Bearer {token}"
+            reply = self.transport.call(site, "POST", path, body, headers)
+            answer = reply.document()
+            if reply.status in {200, 201, 202} and answer is not None:
+                return reply.status, answer
+            if not corrected and answer is not None and answer.get("code") == "CLOCK_SKEWED":
+                with suppress(ValueError):
+                    theirs = datetime.fromisoformat(str(answer.get("server_time"))).timestamp()
+                    exchange.skew = theirs - self.machine.wall()
+                    if sentence := self._clock_note(theirs):
+                        exchange.note(sentence)
+                    continue
+            break
+        raise self._fault_of(reply, site)
+
+    def _fault_of(self, reply: Reply, site: str) -> LicenseManagerError:
+        """A refusal that the API stands behind, or a fault of what lies between."""
+        document, host = reply.document(), urlsplit(site).netloc
+        code = document.get("code") if document else None
+        if document is None or (not isinstance(code, str) and reply.status < 429):
+            return unexpected_answer(reply, site, self.transport.proxy_for(site))
+        detail = plain(document.get("detail") or document.get("message") or "")
+        if reply.status == 503 and code == "TEMPORARILY_UNAVAILABLE" and detail:
+            return SiteFault("SITE_STANDBY", texts.SITE_STANDBY.format(host=host, detail=detail), reply.retry_after)
+        if reply.status >= 500:
+            return SiteFault(
+                "SITE_TROUBLE", texts.SITE_TROUBLE.format(host=host, status=reply.status), reply.retry_after
+            )
+        if reply.status == 429:
+            seconds = reply.retry_after
+            slow = texts.TOO_MANY_REQUESTS if seconds else texts.TOO_MANY_REQUESTS_LATER
+            sentence = slow.format(host=host, seconds=round(seconds or 0))
+            return Refused("TOO_MANY_REQUESTS", sentence, status=429, retry_after=seconds)
+        wrong = [
+            texts.WRONG_FIELD.format(field=plain(item.get("pointer") or "?", 100), why=plain(item.get("detail") or ""))
+            for item in _objects(document.get("errors"))[:5]
+        ]
+        if wrong:
+            detail = " ".join([detail, *wrong])
+        return Refused(
+            plain(code, 64),
+            detail or texts.REFUSED_PLAIN.format(code=plain(code, 64), status=reply.status),
+            status=reply.status,
+            members=document,
+            retry_after=reply.retry_after,
+        )
+
+    # Trust
+
+    def _fetch_key_set(self, site: str) -> trust.KeySet:
+        """The site's key set, if the pinned root signed it. Raises SiteFault, Refused, Untrusted."""
+        reply = self.transport.call(site, "GET", "/v1/keyset")
+        if reply.status != 200 or reply.content_type in {"text/html", ""}:
+            raise self._fault_of(reply, site)
+        raw = reply.body.decode("ascii", errors="replace").strip()
+        try:
+            return trust.read_key_set(raw, self.vendor.root_keys, self.vendor.issuer)
+        except Untrusted as error:
+            host = urlsplit(site).netloc
+            if reply.issuer is None:
+                raise Untrusted(error.code, texts.NOT_SIGNED_BY_VENDOR.format(host=host)) from error
+            raise Untrusted("TLS_INTERCEPTED", texts.INTERCEPTED.format(host=host, issuer=reply.issuer)) from error
+
+    def _key_set(self, exchange: _Exchange, number: int, kid: str | None) -> trust.KeySet:
+        """The key set to verify by: the known one, unless it is a day old or does not know the key."""
+        state, known = exchange.state, None
+        with suppress(Untrusted):
+            if state.key_set is not None:
+                known = trust.read_key_set(state.key_set, self.vendor.root_keys, self.vendor.issuer)
+        knows = known is not None and (kid in known.keys or kid in known.revoked)
+        now = exchange.clock.now()
+        if known is not None and knows and 0 <= now - state.key_set_fetched_at < KEY_SET_LIFE:
+            return known
+        try:
+            offered = self._fetch_key_set(self.vendor.sites[number - PRIMARY])
+        except (SiteFault, Refused):
+            if known is not None and knows:
+                return known
+            raise
+        if known is not None and offered.version < known.version:
+            if knows:
+                return known
+            raise Untrusted("KEY_SET_OLDER", texts.KEY_SET_OLDER.format(offered=offered.version, known=known.version))
+        state.key_set, state.key_set_fetched_at = offered.raw, now
+        states.save(self.home, state)
+        return offered
+
+    def _accept_token(
+        self,
+        exchange: _Exchange,
+        document: Mapping[str, Any],
+        number: int,
+        nonce: str,
+        private_key: str,
+        installation_id: str | None,
+    ) -> trust.ServerToken:
+        raw = document.get("server_token")
+        if not isinstance(raw, str):
+            raise Untrusted("INVALID_TOKEN", texts.TOKEN_INVALID)
+        key_set = self._key_set(exchange, number, trust.kid_of(raw))
+        token = trust.read_server_token(raw, key_set, self.vendor.issuer)
+        self._require_expected(exchange.state, token, nonce, installation_id)
+        if token.key_thumbprint != proof.key_thumbprint(private_key):
+            raise Untrusted("INVALID_TOKEN", texts.WRONG_KEY_BINDING)
+        return token
+
+    @staticmethod
+    def _require_expected(state: State, signed: trust.Signed, nonce: str, installation_id: str | None) -> None:
+        if signed.nonce != nonce:
+            raise Untrusted("WRONG_NONCE", texts.WRONG_NONCE)
+        if installation_id is not None and signed.installation_id != installation_id:
+            raise Untrusted("WRONG_INSTALLATION", texts.WRONG_INSTALLATION)
+        floor = state.floor
+        if (
+            floor is not None
+            and floor.get("installation_id") == signed.installation_id
+            and signed.sequence < (floor.get("generation", 0), floor.get("sequence", 0))
+        ):
+            raise Untrusted("OLDER_SEQUENCE", texts.OLDER_SEQUENCE)
+        if signed.expires_at <= signed.issued_at:
+            raise Untrusted("INVALID_TOKEN", texts.ALREADY_EXPIRED)
+
+    def _success(
+        self,
+        exchange: _Exchange,
+        document: Mapping[str, Any],
+        token: trust.ServerToken,
+        number: int,
+        fresh: bool,
+        private_key: str,
+    ) -> Outcome:
+        state = exchange.state
+        self._settle(exchange, token, fresh)
+        state.private_key = private_key
+        state.server_token, state.verdict = token.raw, None
+        state.labels = _labels(document)
+        state.next_validation_at = float(token.next_validation_at)
+        state.site_used = number
+        first = document.get("first_validation") is True
+        detail = plain(document.get("detail") or "") or (texts.ACTIVATED if first else texts.COMPLETED)
+        state.last_attempt = {"at": float(token.issued_at), "ok": True, "code": "VALID", "detail": detail}
+        states.save(self.home, state)
+        command = "activate" if first else "validate"
+        self._log(command, "ok", "VALID", detail, number, float(token.issued_at), _retention(state))
+        messages = tuple(message["detail"] for message in state.labels["messages"] if message["detail"])
+        return Outcome(True, "VALID", detail, number, first, False, messages, tuple(exchange.notes))
+
+    def _refusal(
+        self,
+        exchange: _Exchange,
+        document: Mapping[str, Any],
+        number: int,
+        nonce: str,
+        installation_id: str | None,
+        fresh: bool,
+    ) -> Outcome:
+        state, raw = exchange.state, document.get("verdict")
+        if not isinstance(raw, str):
+            raise Untrusted("INVALID_TOKEN", texts.TOKEN_INVALID)
+        verdict = trust.read_verdict(raw, self._key_set(exchange, number, trust.kid_of(raw)), self.vendor.issuer)
+        self._require_expected(state, verdict, nonce, installation_id)
+        self._settle(exchange, verdict, fresh)
+        detail = plain(document.get("detail") or "") or verdict.code
+        state.verdict, state.site_used = raw, number
+        state.next_validation_at = self._asked_to_return(document, verdict.issued_at)
+        at = float(verdict.issued_at)
+        state.last_attempt = {"at": at, "ok": False, "code": verdict.code, "detail": detail}
+        states.save(self.home, state)
+        self._log("validate", "refused", verdict.code, detail, number, at, _retention(state))
+        messages = tuple(message["detail"] for message in _labels(document)["messages"] if message["detail"])
+        return Outcome(False, verdict.code, detail, number, False, verdict.final, messages, tuple(exchange.notes))
+
+    def _settle(self, exchange: _Exchange, signed: trust.Signed, fresh: bool) -> None:
+        """A signed answer consumes the nonce, raises the floor and tells the time."""
+        state = exchange.state
+        if fresh:
+            note = self._clock_note(signed.issued_at)
+            if note:
+                exchange.note(note)
+        exchange.clock.authenticated(float(signed.issued_at), fresh=fresh)
+        state.remember(exchange.clock)
+        state.pending = None
+        state.answered_at = float(signed.issued_at)
+        state.floor = {
+            "installation_id": signed.installation_id,
+            "generation": signed.sequence[0],
+            "sequence": signed.sequence[1],
+        }
+
+    @staticmethod
+    def _asked_to_return(document: Mapping[str, Any], issued_at: float) -> float:
+        """When to ask again after a no: as asked, which is not signed, but within a minute and a day and an hour."""
+        wanted = issued_at + 86400
+        with suppress(ValueError):
+            wanted = datetime.fromisoformat(str(document.get("next_validation_at"))).timestamp()
+        return max(issued_at + 60, min(issued_at + 25 * 3600, wanted))
+
+    # Small things
+
+    def _told(self) -> dict[str, Any]:
+        """What the product reported, and the administrator's settings where it reported nothing."""
+        told = reporting.read(self.home)
+        return {
+            "app_version": told.get("app_version") or self.settings.app_version,
+            "databases": told.get("databases") or list(self.settings.databases),
+            "usage": told.get("usage") or {},
+        }
+
+    def _log(
+        self,
+        command: str,
+        result: str,
+        code: str,
+        detail: str,
+        site: int | None,
+        now: float,
+        retention_days: int = journal.DEFAULT_RETENTION_DAYS,
+    ) -> None:
+        journal.append(
+            self.home,
+            now=now,
+            command=command,
+            result=result,
+            code=code,
+            detail=detail,
+            site=site,
+            retention_days=retention_days,
+        )
+
+
+def installation_name(state: State) -> str:
+    """The installation's name for a person, or its id, or a dash."""
+    name = (state.labels.get("installation") or {}).get("name")
+    return name or (trust.peek_installation(state.server_token) if state.server_token else None) or "-"
+
+
+def older(version: str, than: str) -> bool:
+    """Whether a dotted version is lower than another; parts that are no numbers count as 0."""
+
+    def numbers(text: str) -> list[int]:
+        parts = [int(part) if part.isascii() and part.isdigit() else 0 for part in text.split(".")]
+        return parts + [0] * (4 - len(parts))
+
+    return numbers(version) < numbers(than)
+
+
+def span(seconds: float) -> str:
+    """A difference of time in words: `7 minutes`, `3 hours`, `2 days`."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = round(seconds / size)
+            return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    return f"{round(seconds)} seconds"
+
+
+def _is_due(outcome: Outcome, state: State) -> bool:
+    """Whether the answer was so old that the next validation it names has come by the site's own clock."""
+    return outcome.ok and state.next_validation_at is not None and state.next_validation_at <= state.labels["at"]
+
+
+def _retention(state: State) -> int:
+    return int(state.labels.get("log_retention_days") or journal.DEFAULT_RETENTION_DAYS)
+
+
+def _labels(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer says for people, with everything cut to a shape and a size; it decides nothing."""
+    customer, installation = _object(document.get("customer")), _object(document.get("installation"))
+    days = document.get("log_retention_days")
+    server_time = 0.0
+    with suppress(ValueError):
+        server_time = datetime.fromisoformat(str(document.get("server_time"))).timestamp()
+    return {
+        "at": server_time,
+        "customer": {name: plain(customer.get(name) or "", 200) for name in ("name", "tax_id")},
+        "installation": {
+            name: plain(installation.get(name) or "", 200) for name in ("installation_id", "name", "mode")
+        },
+        "databases": [
+            {name: plain(database.get(name) or "", 128) for name in ("name", "activated_at")}
+            for database in _objects(document.get("databases"))
+        ],
+        "messages": [
+            {"code": plain(message.get("code") or "", 64), "detail": plain(message.get("detail") or "")}
+            for message in _objects(document.get("messages"))
+        ],
+        "log_retention_days": days if isinstance(days, int) and 1 <= days <= 36500 else None,
+    }
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)][:200] if isinstance(value, list) else []
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not value or len(value) > 4096:
+        raise Untrusted("OTHER_CONTENT", texts.TOKEN_INVALID)
+    return value
+
+
+def _ticket(document: Mapping[str, Any]) -> Ticket:
+    installations = tuple(
+        Installation(
+            _text(installation, "installation_id"),
+            plain(_text(installation, "name"), 200),
+            plain(installation.get("status") or "", 40),
+        )
+        for installation in _objects(document.get("installations"))
+    )
+    return Ticket(
+        _text(document, "ticket"), plain(_object(document.get("customer")).get("name") or "", 200), installations
+    )

@@ -1,0 +1,93 @@
+"""Which proxy leads to an address: the administrator's setting, else the environment with NO_PROXY."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from .profile import is_loopback
+
+DIRECT = "direct"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def choose(url: str, setting: str | None, environ: Mapping[str, str]) -> str | None:
+    """The proxy's address for a URL, or None to connect directly.
+
+    The setting wins over everything. From the environment: HTTPS_PROXY or HTTP_PROXY by the URL's scheme, then
+    ALL_PROXY, in capitals or small; never for this machine itself, and not where NO_PROXY says so.
+    """
+    if setting is not None:
+        return None if setting == DIRECT else setting
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    if is_loopback(host) or excluded(host, port, _from(environ, "no_proxy")):
+        return None
+    found = _from(environ, f"{parts.scheme}_proxy") or _from(environ, "all_proxy")
+    if not found:
+        return None
+    return found if "://" in found else f"http://{found}"
+
+
+def excluded(host: str, port: int, no_proxy: str) -> bool:
+    """Whether a NO_PROXY list names a host: `*`, a name (and what is below it), an address, or a network range.
+
+    Each entry may end with `:port`. A range (`10.0.0.0/8`) covers addresses only: names are not looked up for it.
+    """
+    host = host.lower().rstrip(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    for entry in no_proxy.replace(" ", ",").split(","):
+        pattern, wanted_port = _split_port(entry.strip().lower())
+        if not pattern or (wanted_port is not None and wanted_port != port):
+            continue
+        if pattern == "*":
+            return True
+        if address is not None:
+            try:
+                if address in ipaddress.ip_network(pattern, strict=False):
+                    return True
+            except ValueError:
+                continue
+        else:
+            name = pattern.removeprefix("*").lstrip(".").rstrip(".")
+            if name and (host == name or host.endswith("." + name)):
+                return True
+    return False
+
+
+def masked(address: str) -> str:
+    """A proxy's address that may be shown: user name and password replaced."""
+    parts = urlsplit(address)
+    if "@" not in parts.netloc:
+        return address
+    user = parts.username or ""
+    return f"{parts.scheme}://{user}:********@{parts.netloc.rpartition('@')[2]}"
+
+
+def location(address: str) -> str:
+    """Host and port of a proxy, without scheme and credentials."""
+    return urlsplit(address).netloc.rpartition("@")[2]
+
+
+def has_password(address: str) -> bool:
+    """Whether a proxy's address carries credentials."""
+    return "@" in urlsplit(address).netloc
+
+
+def _from(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name) or environ.get(name.upper()) or ""
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    if entry.startswith("["):
+        address, _, port = entry[1:].partition("]")
+        return address, int(port[1:]) if port[1:].isdigit() else None
+    if entry.count(":") == 1:
+        name, _, port = entry.partition(":")
+        return name, int(port) if port.isdigit() else None
+    return entry, None

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from license_manager import home as homes
+from license_manager import journal, settings, state
+from license_manager.errors import Busy, Misuse, NotPrivate, StateDamaged
+from license_manager.home import Home, locate
+from license_manager.state import State
+
+from tests.unit.agent.conftest import Site
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    made.prepare()
+    return made
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@posix
+def test_everything_is_readable_by_the_owner_only(site: Site) -> None:
+    previous = os.umask(0)
+    try:
+        site.activate()
+        settings.save(site.home, settings.Settings(proxy="http://user:secret@proxy:1"))
+    finally:
+        os.umask(previous)
+    assert mode(site.path) == 0o700
+    assert {path.name: mode(path) for path in site.path.iterdir()} == dict.fromkeys(
+        (".lock", "log.jsonl", "settings.json", "state.json"), 0o600
+    )
+
+
+@posix
+def test_an_open_folder_is_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    Home(tmp_path).prepare()
+    assert mode(tmp_path) == 0o700
+
+
+@posix
+def test_files_of_another_user_are_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.write("state.json", b"{}")
+    monkeypatch.setattr(homes.os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(NotPrivate, match="belongs to the user"):
+        home.read("state.json")
+    with pytest.raises(NotPrivate, match="belongs to the user"):
+        home.prepare()
+
+
+@posix
+def test_links_are_not_followed(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"planted")
+    (home / "state.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotPrivate, match="is a link"):
+        home.read("state.json")
+    home.write("state.json", b"own")
+    assert (tmp_path / "elsewhere").read_bytes() == b"planted"
+    assert home.read("state.json") == b"own"
+
+
+def test_an_interrupted_write_leaves_the_old_content(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.write("state.json", b"old")
+
+    def power_cut(_: int) -> None:
+        raise OSError("power cut")
+
+    monkeypatch.setattr(homes.os, "fsync", power_cut)
+    with pytest.raises(OSError, match="power cut"):
+        home.write("state.json", b"new")
+    assert home.read("state.json") == b"old"
+    assert [path.name for path in home.path.iterdir()] == ["state.json"]
+
+
+def test_one_writer_at_a_time(home: Home) -> None:
+    with home.locked(0), pytest.raises(Busy, match="at work"), home.locked(0):
+        pytest.fail("must not get here")
+    with home.locked(0):
+        pass
+
+
+def test_home_is_found_by_argument_then_environment(tmp_path: Path) -> None:
+    assert locate(tmp_path / "a", {"LICENSE_MANAGER_HOME": "b"}) == tmp_path / "a"
+    assert locate(None, {"LICENSE_MANAGER_HOME": str(tmp_path / "b")}) == tmp_path / "b"
+
+
+def test_an_administrator_has_the_machine_wide_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(homes, "is_administrator", lambda: True)
+    assert locate(None, {}).name == "license-manager"
+    monkeypatch.setattr(homes, "is_administrator", lambda: False)
+    assert locate(None, {}).name == "license-manager"
+
+
+def test_state_survives_its_file(home: Home) -> None:
+    written = State(private_key="pem", floor={"installation_id": "ins_1"}, high_water=5.0, labels={"at": 1})
+    state.save(home, written)
+    assert state.load(home) == written
+
+
+@pytest.mark.parametrize("content", [b"", b"nul\x00", b'{"format": 1, "more": 1}', b'{"format": true}', b"[" * 99_999])
+def test_damage_is_noticed(content: bytes, home: Home) -> None:
+    home.write("state.json", content)
+    with pytest.raises(StateDamaged):
+        state.load(home)
+
+
+def append(home: Home, day: int, retention_days: int = 3) -> None:
+    journal.append(
+        home,
+        now=day * 86400.0,
+        command="validate",
+        result="ok",
+        code="VALID",
+        detail=f"day {day}",
+        retention_days=retention_days,
+    )
+
+
+def test_log_is_trimmed_to_the_days_named(home: Home) -> None:
+    for day in range(10, 20):
+        append(home, day)
+    assert [entry["detail"] for entry in journal.entries(home)] == ["day 16", "day 17", "day 18", "day 19"]
+    append(home, 20, retention_days=1)
+    assert [entry["detail"] for entry in journal.entries(home, last=1)] == ["day 20"]
+    assert len(journal.entries(home)) == 2
+
+
+def test_log_follows_the_retention_of_the_last_answer(site: Site) -> None:
+    site.cloud.log_retention_days = 2
+    site.activate()
+    site.pass_time(days=3)
+    site.validate()
+    assert [entry["command"] for entry in journal.entries(site.home)] == ["validate"]
+
+
+def test_log_lives_with_lines_that_can_not_be_read(home: Home) -> None:
+    home.write("log.jsonl", b'half a li\n[]\n{"at": 5}\n')
+    append(home, 10)
+    assert [entry["detail"] for entry in journal.entries(home)] == ["day 10"]
+
+
+def test_settings_go_back_to_their_default_and_refuse_nonsense(home: Home) -> None:
+    current = settings.change(
+        settings.Settings(),
+        {"site": "2", "proxy": "proxy:3128", "validate_at": "09:30", "databases": "a, b", "app_version": "Winter 2020"},
+    )
+    assert (current.proxy, current.databases) == ("http://proxy:3128", ("a", "b"))
+    settings.save(home, current)
+    assert settings.load(home) == current
+    assert settings.change(current, {"proxy": "", "databases": []}).shown()["proxy"] == ""
+    for wrong in (
+        {"site": "3"},
+        {"proxy": "socks5://proxy:1"},
+        {"proxy": "ftp://proxy"},
+        {"proxy": "http://"},
+        {"proxy": "http://proxy:99999"},
+        {"proxy": 5},
+        {"ca_file": "/nonexistent"},
+        {"validate_at": "24:00"},
+        {"validate_at": "9:30"},
+        {"databases": ["x" * 129]},
+        {"databases": 5},
+        {"app_version": 5},
+        {"unknown": 1},
+    ):
+        with pytest.raises(Misuse):
+            settings.change(current, wrong)
+
+
+def test_password_of_the_proxy_is_masked(home: Home) -> None:
+    changed = settings.change(settings.Settings(), {"proxy": "http://joe:geheim@proxy:3128"})
+    assert changed.shown()["proxy"] == "http://joe:********@proxy:3128"
+
+
+def test_edited_settings_are_named(home: Home) -> None:
+    for content in ("{", "[]", json.dumps({"site": "7"})):
+        home.write("settings.json", content.encode())
+        with pytest.raises(Misuse, match=r"settings\.json are not usable"):
+            settings.load(home)
