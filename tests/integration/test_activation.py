@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from licensing import administration
+from licensing import administration, identity
 
 from tests.support.cloud import TAX_ID, Cloud, Server, new_nonce, problem
 
@@ -78,6 +78,12 @@ def test_an_unknown_tax_id_gets_the_same_answer_and_no_mail(cloud: Cloud) -> Non
     ]
     assert wrong[0].json() == wrong[1].json()
     assert problem(wrong[0]) == (403, "CODE_WRONG")
+
+
+def test_even_the_right_code_of_an_unknown_tax_id_is_wrong(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "new_code", lambda: "123456")
+    path = f"/v1/activation-requests/{ask(cloud, UNKNOWN_TAX_ID)['request_id']}/verify"
+    assert problem(cloud.post(path, {"code": "123456"})) == (403, "CODE_WRONG")
 
 
 def test_an_unknown_tax_id_costs_the_same_aws_calls_as_a_known_one(cloud: Cloud) -> None:

@@ -253,12 +253,16 @@ def test_rotation_without_a_gap(cloud: Cloud, server: Server) -> None:
     assert new.kid in [each["kid"] for each in cloud.get("/.well-known/jwks.json").json()["keys"]]
     keys.change(root, cloud.now, lambda current: keys.rules.switch(current, new.kid, cloud.now))
     cloud.stack.clock.advance(timedelta(minutes=2))
+    before = server.token
     assert server.validate().json()["valid"]  # shows a token by the old key, gets one by the new
     assert parts(server.token)[0]["kid"] == new.kid
-    silent = Server(cloud, key=server.key, token=server.token)
+    silent = Server(cloud, key=server.key, token=before)
     cloud.stack.clock.advance(timedelta(days=60))
     assert silent.validate().json()["valid"]
     keys.change(root, cloud.now, lambda current: keys.rules.revoke(current, old, cloud.now))
+    cloud.stack.clock.advance(timedelta(minutes=2))
+    refused(Server(cloud, key=server.key), before)
+    assert silent.validate().json()["valid"]
 
 
 @pytest.mark.usefixtures("_rotating")

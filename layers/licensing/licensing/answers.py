@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from licensing import deployment, tokens
 from licensing.contract import (
@@ -54,7 +55,7 @@ def yes(
         fingerprint=report.fingerprint,
         mode=standing.mode,
         time_zone=zone,
-        entitlements=[each.model_dump(mode="json") for each in entitlements],
+        entitlements=[_in_token(each) for each in entitlements],
     )
     return ValidationAnswer(
         valid=True,
@@ -128,6 +129,12 @@ def _entitlement(standing: Standing, each: Entitlement) -> EntitlementAnswer:
         starts_at=standing.starts_at(each),
         ends_at=standing.ends_at(each),
     )
+
+
+def _in_token(entitlement: EntitlementAnswer) -> dict[str, Any]:
+    """The same, short: what has begun needs no beginning, and what does not apply is left out. A token travels each day."""
+    members = entitlement.model_dump(mode="json", exclude={"first_day", "starts_at"})
+    return {name: value for name, value in members.items() if value not in (None, [], False)}
 
 
 def _installation(standing: Standing) -> InstallationName:

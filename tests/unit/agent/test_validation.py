@@ -29,6 +29,15 @@ def test_changed_quantities_arrive_with_nobody_doing_anything(site: Site) -> Non
     assert site.check().quantity("advanced-queueing") == 30
 
 
+def test_a_token_too_long_for_a_header_goes_in_the_body(site: Site) -> None:
+    many = [{**site.cloud.entitlements[0], "license_code": f"AQ-MANY-{n:04d}"} for n in range(60)]
+    site.cloud.entitlements = many
+    site.activate()
+    assert site.validate().ok
+    site.manager().deactivate()
+    assert site.cloud.servers["ins_1"].status == "available"
+
+
 def test_needs_an_activation_first(site: Site) -> None:
     with pytest.raises(NotActivated):
         site.validate()

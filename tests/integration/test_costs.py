@@ -1,0 +1,87 @@
+"""What a validation costs: counted calls, and item sizes by DynamoDB's published rules (proof.md)."""
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from licensing import administration, loading
+from licensing.store.accounts import StandingItem
+from licensing.store.servers import ServerItem
+
+from tests.support.cloud import TAX_ID, Cloud, Server
+
+READ_UNIT, WRITE_UNIT = 4096, 1024
+
+
+def size(node: Any) -> int:
+    """An attribute's size in bytes: names and text in UTF-8, numbers about half a byte a digit, 3 bytes a container."""
+    match node:
+        case {"S": text}:
+            return len(text.encode())
+        case {"B": data}:
+            return len(data)
+        case {"N": digits}:
+            return len(digits) // 2 + 2
+        case {"BOOL": _} | {"NULL": _}:
+            return 1
+        case {"M": members}:
+            return 3 + sum(len(name.encode()) + size(value) + 1 for name, value in members.items())
+        case {"L": members}:
+            return 3 + sum(size(value) + 1 for value in members)
+    raise AssertionError(node)
+
+
+def item_size(item: dict[str, Any]) -> int:
+    return sum(len(name.encode()) + size(value) for name, value in item.items())
+
+
+@pytest.fixture
+def twenty(cloud: Cloud) -> Server:
+    """A server with twenty entitlements that has validated often."""
+    document = deepcopy(cloud.stack.document)
+    customer = next(each for each in document["customers"] if each["tax_id"] == TAX_ID)
+    kinds = [each for each in customer["licenses"] if "Milano" in each["allocations"]]
+    for n in range(20 - len(kinds)):
+        customer["licenses"].append({**kinds[n % len(kinds)], "code": f"{kinds[n % len(kinds)]['code']}-{n}"})
+    loading.load({"customers": [customer]}, cloud.now)
+    server = Server(cloud, report={"databases": ["main", "archive"]})
+    server.activate(cloud.token_of("Milano"))
+    server.report["usage"] = {"advanced-queueing": 17}
+    assert len(server.claims["ent"]) == 20
+    for _ in range(10):
+        response = server.validate()
+        assert response.status_code == 200, response.text
+    return server
+
+
+def test_a_daily_validation_is_one_read_one_write_and_one_signature(cloud: Cloud, twenty: Server) -> None:
+    calls: list[tuple[str, bool]] = []
+
+    def note(event: str, request: Any) -> None:
+        body = json.loads(request.body)
+        calls.append((event.removeprefix("before-send."), bool(body.get("ConsistentRead"))))
+
+    cloud.stack.aws.interceptor = note
+    try:
+        assert twenty.validate().json()["valid"]
+    finally:
+        cloud.stack.aws.interceptor = None
+    assert [name for name, _ in calls if name.startswith("dynamodb")] == ["dynamodb.GetItem", "dynamodb.UpdateItem"]
+    assert calls[0][1], "a lagging read could miss a release"
+    # The look-ups beside it are the local stack's own, for the condition on the key's tag.
+    assert [name for name, _ in calls].count("kms.Sign") == 1
+
+
+def test_the_projection_of_twenty_entitlements_is_one_read_unit(twenty: Server) -> None:
+    account = administration.find_account(TAX_ID)
+    key = f"ENT#{administration.find_installation(account, 'Milano')}"
+    item = StandingItem.get(account.customer.customer_id, key).serialize()
+    assert item_size(item) <= READ_UNIT // 2
+
+
+def test_a_server_s_state_is_one_write_unit(twenty: Server) -> None:
+    account = administration.find_account(TAX_ID)
+    item = ServerItem.get(administration.find_installation(account, "Milano")).serialize()
+    assert len(item["n"]["M"]) == 8
+    assert item_size(item) <= WRITE_UNIT
