@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
-from licensing.errors import LicensingError
+from licensing.errors import LicensingError, TemporarilyUnavailable
 from licensing.rules.accounts import AccountError
 from licensing.rules.heartbeat import rung, silent_days
 from licensing.rules.key_set import KeySet, RotationError
@@ -26,6 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from licensing.loading import LoadReport
     from licensing.rules.accounts import Account
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
@@ -39,6 +41,14 @@ app.add_typer(keys, name="keys")
 out = Console()
 err = Console(stderr=True)
 
+
+class Signing(StrEnum):
+    """Where signing keys live."""
+
+    KMS = "kms"
+    SECRET = "secret"  # noqa: S105  the name of a place
+
+
 TaxId = Annotated[str, typer.Argument(help="The customer's tax id, for example IT00743110157.")]
 Name = Annotated[str, typer.Argument(help="The installation's name or id.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A YAML or JSON file.")]
@@ -46,7 +56,12 @@ Kid = Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it.
 Root = Annotated[
     str, typer.Option(envvar="ROOT_KEY", help="The root key: kms:<key id or arn>, or file:<path of a PEM>.")
 ]
-NewSigner = Annotated[str, typer.Option(help="Where the new key lives: kms, or secret:<arn> for a PEM in a secret.")]
+NewSigner = Annotated[
+    Signing, typer.Option(help="Where the new key lives: in KMS, or as a PEM in the deployment's secret.")
+]
+ReplicaRegion = Annotated[
+    str | None, typer.Option(envvar="BACKUP_REGION", help="Site 2's region: a key in KMS is replicated there.")
+]
 
 
 @app.callback()
@@ -58,6 +73,7 @@ def main(
     os.environ.setdefault("LICENSING_TABLE", f"{deployment}-Licensing")
     os.environ.setdefault("STATE_TABLE", f"{deployment}-State")
     os.environ["ISSUER"] = issuer
+    os.environ["DEPLOYMENT"] = deployment
     os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "CRITICAL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if not region:
@@ -72,7 +88,7 @@ def _fail(*lines: str) -> None:
 
 
 def _table(*columns: str) -> Table:
-    """A table whose cells can be copied: on a narrow terminal the line is too long, and nothing is cut."""
+    """A table whose cells can be copied: where the terminal is narrow, or a pipe, lines are long and nothing is cut."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=True, min_width=len(column))
@@ -80,22 +96,28 @@ def _table(*columns: str) -> Table:
 
 
 def _show(table: Table) -> None:
-    out.print(table, soft_wrap=True, width=max(out.width, 240), crop=False)
+    Console(width=max(out.width, 300)).print(table, soft_wrap=True)
 
 
 @contextmanager
 def _told() -> Iterator[None]:
     """Errors as sentences, exit code 1."""
     from licensing.loading import LoadError
+    from licensing.store.tables import ConditionFailed
 
     try:
         yield
     except LoadError as error:
+        _report(error.report)
         _fail(*error.lines)
+    except ConditionFailed:
+        _fail("Somebody else changed this at the same moment. Look again, and repeat if it is still needed.")
+    except TemporarilyUnavailable as error:
+        _fail(f"AWS can't do this: {error.__cause__ or error.detail}")
     except LicensingError as error:
         detail = error.detail.format_map({"retry_after": error.retry_after, **error.members})
         _fail(detail if error.code != "NOT_FOUND" else "There is no such customer or installation.")
-    except (RotationError, AccountError, ValueError) as error:
+    except (RotationError, AccountError, ValueError, OSError) as error:
         _fail(str(error))
     except (ClientError, BotoCoreError) as error:
         _fail(f"AWS: {error}")
@@ -122,12 +144,15 @@ def _parsed(file: Path) -> Any:
 
 @app.command()
 def check(file: File) -> None:
-    """Check a catalogue-and-customers file without loading it."""
+    """Check a catalogue-and-customers file against the deployment, without loading it."""
     from licensing import loading
 
     with _told():
-        parsed = loading.parse(_parsed(file))
-        out.print(f"{file} is well formed: {len(parsed.products)} products, {len(parsed.customers)} customers.")
+        document = _parsed(file)
+        loading.check(document, _now())
+        found = {name: len(document.get(name) or []) for name in ("applications", "products", "customers")}
+        counts = ", ".join(f"{count} {name}" for name, count in found.items())
+        out.print(f"{file} can be loaded: {counts}.", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -139,15 +164,18 @@ def load(file: File) -> None:
         document = _parsed(file)
         names = iter(track(document.get("customers") or [], description="Loading", console=err, transient=True))
         report = loading.load(document, _now(), progress=lambda name: next(names, None))
-        for line in report.lines():
-            out.print(line, markup=False, highlight=False)
-        if report.activation_tokens:
-            table = Table(
-                "Customer", "Installation", "Activation token", title="New activation tokens", title_justify="left"
-            )
-            for row in report.activation_tokens:
-                table.add_row(*row)
-            _show(table)
+        _report(report)
+
+
+def _report(report: "LoadReport") -> None:
+    for line in report.lines():
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if report.activation_tokens:
+        out.print("New activation tokens:")
+        table = _table("Customer", "Installation", "Activation token")
+        for row in report.activation_tokens:
+            table.add_row(*row)
+        _show(table)
 
 
 @app.command()
@@ -255,20 +283,20 @@ def rotate_token(tax_id: TaxId, name: Name) -> None:
         sys.stdout.write(administration.rotate_activation_token(account.customer.customer_id, key) + "\n")
 
 
-def _acting(what: Callable[[str, str], None], done: str) -> Callable[[str, str], None]:
+def _acting(what: Callable[[str, str], str | None], done: str) -> Callable[[str, str], None]:
     def act(tax_id: TaxId, name: Name) -> None:
         with _told():
             account, key = _installation(tax_id, name)
-            what(account.customer.customer_id, key)
-            out.print(done, markup=False, highlight=False)
+            out.print(what(account.customer.customer_id, key) or done, markup=False, highlight=False, soft_wrap=True)
 
     return act
 
 
-def _release(customer_id: str, installation_id: str) -> None:
+def _release(customer_id: str, installation_id: str) -> str | None:
     from licensing import administration
 
-    administration.release_installation(installation_id)
+    held = administration.release_installation(installation_id)
+    return None if held else "No server holds it, as far as we know, so there was nothing to release."
 
 
 def _settle(customer_id: str, installation_id: str) -> None:
@@ -311,6 +339,10 @@ def _require_issuer() -> None:
         raise ValueError("Say who issues: --issuer https://licensing.example, or set ISSUER.")
 
 
+def _place(signer: Signing) -> str:
+    return signer if signer is Signing.KMS else f"secret:{os.environ['DEPLOYMENT']}/signing-keys"
+
+
 @keys.command("list")
 def list_keys() -> None:
     """List the keys and where they are in their life."""
@@ -329,26 +361,26 @@ def list_keys() -> None:
 
 
 @keys.command("init")
-def init_keys(root: Root, signer: NewSigner = "kms") -> None:
+def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: ReplicaRegion = None) -> None:
     """Make the first key set of a new deployment."""
     from infra.operator import keys as operations
 
     with _told():
         _require_issuer()
-        made = operations.initialize(root, signer, _now())
+        made = operations.initialize(root, _place(signer), _now(), replica_region)
         out.print(
             f"Key {made.keys[0].kid} signs server tokens. Pin this root: cloud-licensing profile", highlight=False
         )
 
 
 @keys.command("publish")
-def publish_key(root: Root, signer: NewSigner = "kms") -> None:
+def publish_key(root: Root, signer: NewSigner = Signing.KMS, replica_region: ReplicaRegion = None) -> None:
     """Rotation, step 1: make a new key and let everybody know it. It signs nothing yet."""
     from infra.operator import keys as operations
 
     with _told():
         _require_issuer()
-        key = operations.publish(root, "server", signer, _now())
+        key = operations.publish(root, "server", _place(signer), _now(), replica_region)
         out.print(f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}", highlight=False)
 
 

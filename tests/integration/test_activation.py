@@ -237,8 +237,71 @@ def test_a_repeated_activation_repeats_its_answer_until_the_first_validation(clo
     assert first["validate_before"] == second["validate_before"]
     assert (server.claims["gen"], server.claims["seq"]) == (1, 0)
     server.validate()
-    server.activate(cloud.token_of("Milano"), nonce=nonce)
-    assert server.claims["gen"] == 2
+    late = Server(cloud, key=server.key).activate(cloud.token_of("Milano"), nonce=nonce)
+    assert problem(late) == (409, "INSTALLATION_TAKEN")
+    assert server.validate().json()["valid"]
+
+
+def test_a_ticket_repeats_its_answer_however_late_and_begins_nothing_again(cloud: Cloud) -> None:
+    ticket, server, nonce = ticket_of(cloud), Server(cloud), new_nonce()
+    assert with_ticket(server, ticket, "Milano", nonce=nonce).status_code == 201
+    cloud.stack.clock.advance(timedelta(hours=5))
+    server.token = ""
+    assert with_ticket(server, ticket, "Milano", nonce=nonce).status_code == 201
+    server.validate()
+    again = Server(cloud, key=server.key)
+    assert with_ticket(again, ticket, "Milano", nonce=nonce).status_code in (403, 409)
+    assert with_ticket(again, ticket, "Milano").status_code == 403
+    assert server.validate().json()["valid"]
+
+
+@pytest.mark.parametrize("way", ["token", "ticket"])
+@pytest.mark.parametrize("with_key", [True, False])
+def test_an_activation_overheard_gives_its_token_to_no_other_key(cloud: Cloud, way: str, with_key: bool) -> None:
+    victim, thief, nonce = Server(cloud), Server(cloud), new_nonce()
+    ticket = ticket_of(cloud)
+    if way == "ticket":
+        with_ticket(victim, ticket, "Milano", nonce=nonce)
+    else:
+        victim.activate(cloud.token_of("Milano"), nonce=nonce)
+    if not with_key:
+        thief.key = None
+    changes = {} if with_key else {"public_key": None}
+    if way == "ticket":
+        body = victim.body(nonce)
+        ids = {each["name"]: each["installation_id"] for each in ticket["installations"]}
+        claim = {"ticket": ticket["ticket"], "installation_id": ids["Milano"]}
+        stolen = thief.call("/v1/activations", {**claim, **body, "public_key": thief.jwk if with_key else None})
+    else:
+        stolen = thief.activate(cloud.token_of("Milano"), nonce=nonce, **changes)
+    assert stolen.status_code in (403, 409), stolen.text
+    assert victim.validate().json()["valid"]
+
+
+def test_a_suspected_clone_is_not_cleared_by_activating_again(cloud: Cloud, server: Server) -> None:
+    copy = Server(cloud, key=server.key, token=server.token)
+    for each in (server, copy) * 3:
+        cloud.stack.clock.advance(timedelta(days=1))
+        last = each.validate().json()["code"]
+    assert last == "CLONE_SUSPECTED"
+    assert problem(Server(cloud).activate(cloud.token_of("Milano"))) == (403, "CLONE_SUSPECTED")
+
+
+def test_what_can_not_succeed_does_not_use_up_the_owner_s_day(cloud: Cloud) -> None:
+    asked = ask(cloud)
+    path = f"/v1/activation-requests/{asked['request_id']}/verify"
+    for _ in range(20):
+        cloud.post(path, {"code": "999999"})
+    ticket_of(cloud)
+
+
+def test_an_idempotency_key_is_no_way_to_guess_a_code(cloud: Cloud) -> None:
+    asked = ask(cloud)
+    path, code = f"/v1/activation-requests/{asked['request_id']}/verify", cloud.mailed_code()
+    first = cloud.post(path, {"code": code}, idempotency_key="k" * 20)
+    assert cloud.post(path, {"code": code}, idempotency_key="k" * 20).text == first.text
+    guesses = [problem(cloud.post(path, {"code": f"{n:06d}"}, idempotency_key="k" * 20))[1] for n in range(6)]
+    assert guesses == ["CODE_WRONG"] * 4 + ["CODE_EXPIRED"] * 2
 
 
 def test_an_idempotency_key_replays_the_first_answer(cloud: Cloud) -> None:

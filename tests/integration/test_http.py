@@ -53,11 +53,20 @@ def test_a_body_that_is_not_declared_as_json(cloud: Cloud, path: str) -> None:
     assert problem(response) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
+@pytest.mark.parametrize("spelled", ["application/json", "Application/JSON", "application/json; charset=utf-8"])
+def test_media_types_are_case_insensitive(cloud: Cloud, spelled: str) -> None:
+    response = cloud.post("/v1/activation-requests", {"tax_id": "IT00743110157"}, content_type=spelled)
+    assert response.status_code == 202
+
+
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [
         ({"time_zone": "Mars/Olympus"}, "/time_zone"),
         ({"time_zone": "../../etc/passwd"}, "/time_zone"),
+        ({"time_zone": "localtime"}, "/time_zone"),
+        ({"time_zone": "Europe"}, "/time_zone"),
+        ({"time_zone": ""}, "/time_zone"),
         ({"fingerprint": {}}, "/fingerprint"),
         ({"fingerprint": {"a": "short", "b": "x", "c": "y"}}, "/fingerprint/a"),
         ({"agent_version": "1.0-beta"}, "/agent_version"),

@@ -1,6 +1,7 @@
 """The catalogue-and-customers file: a vendor begins with its own data, and keeps it current."""
 
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,6 +114,60 @@ def test_a_changed_catalogue_reaches_every_server(cloud: Cloud) -> None:
 def test_what_is_wrong_is_said_and_nothing_is_loaded(cloud: Cloud, path: str, value: Any, said: str) -> None:
     assert said in faults(changed(path, value), cloud)
     assert accounts.find_by_tax_id("FR40303265045") is None
+
+
+@pytest.mark.parametrize("fault", ["FR40303265044", None])
+def test_a_fault_in_one_customer_loads_none(cloud: Cloud, fault: str | None) -> None:
+    document = deepcopy(DOCUMENT)
+    bad = deepcopy(document["customers"][0])
+    bad.update(name="Bad", tax_id=fault or "DE136695976")
+    bad["licenses"][0].update(code="CHAT-0002", allocations={"Paris": 11})
+    document["customers"].append(bad)
+    document["applications"][0]["name"] = "Talk"
+    faults(document, cloud)
+    assert accounts.find_by_tax_id("FR40303265045") is None
+    assert "chat" not in loading.vendor_store.catalogue().applications
+
+
+def test_what_the_file_does_not_mention_stays(cloud: Cloud) -> None:
+    loading.load(changed("customers.0.log_retention_days", 30), cloud.now)
+    before = administration.find_account("FR40303265045")
+    told = {"name": "Acme SA", "tax_id": "FR40303265045", "country": "FR", "time_zone": "Europe/Paris"}
+    license = {"code": "CHAT-0001", "sku": "CHAT-1", "quantity": 12}
+    loading.load({"customers": [{**told, "installations": [{"name": "Paris"}], "licenses": [license]}]}, cloud.now)
+    after = administration.find_account("FR40303265045")
+    assert after.customer == replace(before.customer, name="Acme SA")
+    assert after.installations == before.installations
+    [(key, was)] = before.licenses.items()
+    assert after.licenses == {key: replace(was, quantity=12)}
+
+
+def test_a_disabled_installation_does_not_stop_the_file(cloud: Cloud) -> None:
+    loading.load(DOCUMENT, cloud.now)
+    account = administration.find_account("FR40303265045")
+    [installation] = account.installations
+    administration.disable(account.customer.customer_id, installation)
+    report = loading.load(DOCUMENT, cloud.now)
+    assert report.notes == ["Acme: Paris is disabled, so CHAT-0001 is not assigned to it"]
+
+
+def test_a_projection_that_was_never_brought_up_to_date_is_made_up_for(cloud: Cloud) -> None:
+    """The load that renamed it died before it came to this customer, which the next file does not name."""
+    loading.load(DOCUMENT, cloud.now)
+    renamed = [{**DOCUMENT["applications"][0], "name": "Talk"}]
+    known = loading.vendor_store.catalogue()
+    application = replace(known.applications["chat"], name="Talk")
+    loading.vendor_store.put_catalogue(replace(known, applications={"chat": application}))
+    loading.load({"applications": renamed}, cloud.now)
+    account = administration.find_account("FR40303265045")
+    [standing] = account.standings.values()
+    assert standing.entitlements[0].name == "Talk"
+
+
+@pytest.mark.parametrize("hour", [600, 10.0, "24:00", "10", "10:00+02:00"])
+def test_a_time_of_day_is_text(cloud: Cloud, hour: object) -> None:
+    """YAML reads an unquoted 10:00 as 600, which would be ten minutes past midnight."""
+    assert "validation_window" in faults({"vendor": {"name": "V", "validation_window": {"from": hour}}}, cloud)
 
 
 def test_a_license_code_of_another_customer_is_refused(cloud: Cloud) -> None:

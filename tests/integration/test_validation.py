@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from licensing import administration, loading
 from licensing.rules.accounts import Account
-from licensing.store import servers
+from licensing.store import key_sets, servers
+from licensing.store.servers import ServerItem
 
 from tests.support.cloud import TAX_ID, Cloud, Server, component, new_nonce, problem
 
@@ -258,3 +259,29 @@ def test_a_token_too_long_for_a_header_goes_in_the_body(cloud: Cloud) -> None:
     assert response.json()["valid"], response.text
     gone = {"nonce": new_nonce(), "server_token": server.token}
     assert server.call("/v1/deactivations", gone, authorization="").status_code == 200
+
+
+def test_the_previous_token_does_not_deactivate(cloud: Cloud, server: Server) -> None:
+    copy = Server(cloud, key=server.key, machine="b", token=server.token)
+    server.validate()
+    assert problem(copy.deactivate()) == (403, "CLONE_SUSPECTED")
+    assert server.validate().json()["valid"]
+
+
+def test_a_server_that_a_restored_table_forgot_can_give_itself_up(cloud: Cloud, server: Server) -> None:
+    ServerItem(milano()).delete()
+    assert server.deactivate().status_code == 200
+    assert server.validate().json()["code"] == "INSTALLATION_RELEASED"
+
+
+def test_releasing_what_nobody_holds_says_so(cloud: Cloud, server: Server) -> None:
+    assert administration.release_installation(milano())
+    assert not administration.release_installation(milano())
+
+
+def test_no_signing_key_is_bound_to_a_region(cloud: Cloud) -> None:
+    """Site 2 finds its own region's replica by the key's id."""
+    current = key_sets.get()
+    assert current
+    for key in current.key_set.keys:
+        assert key.signer.startswith("kms:mrk-")

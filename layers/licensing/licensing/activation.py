@@ -25,7 +25,7 @@ from licensing.rules import limits
 from licensing.rules.accounts import status
 from licensing.rules.entitlements import Standing
 from licensing.rules.guards import Facts, judge
-from licensing.rules.sequence import Presented, ServerState, Step, activate, nonce_hash
+from licensing.rules.sequence import Kind, Presented, ServerState, Step, activate, nonce_hash
 from licensing.rules.tax_ids import normalize
 from licensing.store import accounts, activation_requests, servers, tables
 from licensing.store.activation_requests import RequestItem
@@ -104,10 +104,11 @@ def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep 
     asked = activation_requests.find(request_id)
     if asked is None:
         raise CodeExpired
-    activation_requests.count_try(limits.CODE_TRIES, asked.tax_id, now)
     left = activation_requests.count_code_try(request_id, now)
     if left is None:
+        # Not charged to the tax id: what can't succeed must not use up its owner's day.
         raise CodeExpired
+    activation_requests.count_try(limits.CODE_TRIES, asked.tax_id, now)
     if not identity.same(body.code, asked.code_hash, request_id) or accounts.find_by_tax_id(asked.tax_id) is None:
         raise CodeWrong(tries_left=left)
     secret = identity.new_secret()
@@ -149,27 +150,33 @@ def activate_server(
     Raises ActivationTokenInvalid, TicketInvalid, InstallationTaken, and Refused where a guard says no.
     """
     deployment.require_home_site()
-    customer_id, installation_id = _claimed(body, now)
+    jkt = signing.thumbprint(public_key) if public_key else None
+    used_for = f"{body.installation_id} {nonce_hash(body.nonce)} {jkt}"
     report = body.report()
     vendor = vendor_settings(now)
-    standing = accounts.get_standing(customer_id, installation_id)
-    verdict = judge(Facts(standing, "advance", report.agent_version, report.app_version, vendor.policy, now))
-    if standing is None or not verdict.valid:
-        raise Refused(verdict.code, verdict.detail)
     presented = Presented(0, 0, body.nonce, report, report.fingerprint, public_key)
     today = now.astimezone(ZoneInfo(report.time_zone)).date()
-    jkt = signing.thumbprint(public_key) if public_key else None
     for _ in range(_RACES):
+        customer_id, installation_id, used = _claimed(body, used_for, now)
+        standing = accounts.get_standing(customer_id, installation_id)
         state, version = servers.get(installation_id)
         outcome = activate(state, presented, now, today)
         if outcome == "taken":
             raise InstallationTaken
+        step: Kind = "suspect" if outcome == "suspect" else "advance"
+        verdict = judge(Facts(standing, step, report.agent_version, report.app_version, vendor.policy, now))
+        if standing is None or not verdict.valid:
+            raise Refused(verdict.code, verdict.detail)
         if outcome == "repeat":
             return _first_answer(standing, state, body.nonce, jkt, now)
+        if used or not isinstance(outcome, ServerState):
+            # A used ticket repeats its answer; it never begins anything again.
+            raise TicketInvalid
         answer = _first_answer(standing, outcome, body.nonce, jkt, now)
 
         def fill(
             transaction: TransactWrite,
+            installation_id: str = installation_id,
             outcome: ServerState = outcome,
             version: int = version,
             answer: contract.ValidationAnswer = answer,
@@ -180,13 +187,11 @@ def activate_server(
             keep(transaction, 201, answer.model_dump_json())
             if body.ticket:
                 request_id, _, secret = body.ticket.partition(".")
-                used_for = f"{installation_id} {nonce_hash(body.nonce)}"
                 activation_requests.use_ticket_in(transaction, request_id, identity.digest(secret), used_for)
 
         try:
             tables.transact(fill)
         except tables.ConditionFailed:
-            _claimed(body, now)
             continue
         logger.info("activated", installation_id=installation_id, gen=outcome.gen)
         return answer
@@ -200,32 +205,28 @@ def _first_answer(
     return answers.yes(standing, vendor_settings(now), state, step, nonce, jkt, now, first=True)
 
 
-def _claimed(body: contract.Activation, now: datetime) -> tuple[str, str]:
-    """The customer and installation that the caller may activate."""
+def _claimed(body: contract.Activation, used_for: str, now: datetime) -> tuple[str, str, bool]:
+    """The customer and installation that the caller may activate, and whether its ticket was used for just this already."""
     if body.activation_token is not None:
         found = accounts.find_by_activation_token(body.activation_token)
         if found is None:
             raise ActivationTokenInvalid
-        return found
+        return *found, False
     assert body.ticket is not None  # noqa: S101  the contract has seen to it
     assert body.installation_id is not None  # noqa: S101
     request_id, _, secret = body.ticket.partition(".")
     asked = activation_requests.find(request_id)
-    customer_id = accounts.find_by_tax_id(asked.tax_id) if asked and _is_ticket_of(asked, secret, now) else None
-    if asked is None or customer_id is None:
-        raise TicketInvalid
-    if asked.used_for not in (None, f"{body.installation_id} {nonce_hash(body.nonce)}"):
-        raise TicketInvalid
-    if accounts.get_standing(customer_id, body.installation_id) is None:
+    customer_id = (
+        accounts.find_by_tax_id(asked.tax_id) if asked and _is_ticket_of(asked, secret, used_for, now) else None
+    )
+    if asked is None or customer_id is None or accounts.get_standing(customer_id, body.installation_id) is None:
         # Somebody else's installation looks like none at all.
         raise TicketInvalid
-    return customer_id, body.installation_id
+    return customer_id, body.installation_id, asked.used_for is not None
 
 
-def _is_ticket_of(asked: RequestItem, secret: str, now: datetime) -> bool:
-    return (
-        asked.ticket_hash is not None
-        and asked.ticket_until is not None
-        and identity.same(secret, asked.ticket_hash)
-        and asked.ticket_until > now.timestamp()
-    )
+def _is_ticket_of(asked: RequestItem, secret: str, used_for: str, now: datetime) -> bool:
+    if asked.ticket_hash is None or asked.ticket_until is None or not identity.same(secret, asked.ticket_hash):
+        return False
+    # Used, it is good for repeating the answer, however late; unused, for its fifteen minutes.
+    return asked.used_for == used_for if asked.used_for else asked.ticket_until > now.timestamp()

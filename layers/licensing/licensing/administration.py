@@ -82,9 +82,12 @@ def enable(customer_id: str, installation_id: str) -> None:
     )
 
 
-def release_installation(installation_id: str) -> None:
-    """Take an installation from the server that holds it, so that another can activate it (A2)."""
-    _change_server(installation_id, release)
+def release_installation(installation_id: str) -> bool:
+    """Take an installation from the server that holds it, so that another can activate it (A2).
+
+    Returns whether one held it, as far as is known: after a restored table, release again once it has been heard of.
+    """
+    return _change_server(installation_id, release)
 
 
 def settle_clone(installation_id: str) -> None:
@@ -105,14 +108,14 @@ def _change_account(customer_id: str, change: Callable[[Account], Account]) -> N
     raise TemporarilyUnavailable
 
 
-def _change_server(installation_id: str, change: Callable[[ServerState], ServerState]) -> None:
+def _change_server(installation_id: str, change: Callable[[ServerState], ServerState]) -> bool:
     for _ in range(_RACES):
         state, version = servers.get(installation_id)
-        if not version:
-            return
+        if not state.held:
+            return False
         try:
             servers.put(installation_id, change(state), version)
         except tables.ConditionFailed:
             continue
-        return
+        return True
     raise TemporarilyUnavailable

@@ -2,7 +2,6 @@
 
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
-from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +15,7 @@ from pydantic import (
 )
 
 from licensing.rules.reports import Report
+from licensing.rules.zones import is_zone
 
 _NONCE = "q0Zl1nX8s1oV2b9aYtJ4Kw"
 _KEY = {
@@ -96,7 +96,7 @@ class Answer(BaseModel):
 
 
 def _known_zone(name: str) -> str:
-    if name not in available_timezones():
+    if not is_zone(name):
         raise ValueError("not a time zone of the IANA database")
     return name
 

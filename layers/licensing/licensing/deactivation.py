@@ -7,7 +7,7 @@ from pynamodb.transactions import TransactWrite
 
 from licensing import contract, deployment
 from licensing.errors import Refused, TemporarilyUnavailable
-from licensing.rules.sequence import release
+from licensing.rules.sequence import ServerState, gave_up, release
 from licensing.store import accounts, servers, tables
 from licensing.store.idempotency import Keep, keep_nothing
 from licensing.tokens import ServerToken
@@ -18,7 +18,9 @@ _RACES = 4
 _UNDER_SUSPICION = (
     "This server seems to exist more than once. Decide in the portal which one is to go on, or release it there."
 )
-_OLDER = "This server's state is older than the one we know, as after a restored backup. Validate it, then deactivate."
+_OLDER = (
+    "This server's state is older than the one we know, as after a lost answer or a restored backup. Validate it first."
+)
 
 
 def deactivate(
@@ -38,16 +40,19 @@ def deactivate(
     )
     for _ in range(_RACES):
         state, version = servers.get(token.installation_id)
-        if token.gen < state.gen or not state.held:
+        if token.gen > state.gen:
+            after = gave_up(token.gen, token.seq, now)
+        elif token.gen < state.gen or not state.held:
             return answer
-        if state.suspected_at is not None:
+        elif state.suspected_at is not None:
             raise Refused("CLONE_SUSPECTED", _UNDER_SUSPICION)
-        # One behind is a server whose last answer was lost.
-        if token.seq < state.seq - 1:
+        elif token.seq < state.seq:
             raise Refused("CLONE_SUSPECTED", _OLDER)
+        else:
+            after = release(state)
 
-        def fill(transaction: TransactWrite, version: int = version) -> None:
-            servers.put_in(transaction, token.installation_id, release(state), version)  # noqa: B023  run at once
+        def fill(transaction: TransactWrite, after: ServerState = after, version: int = version) -> None:
+            servers.put_in(transaction, token.installation_id, after, version)
             keep(transaction, 200, answer.model_dump_json())
 
         try:

@@ -1,7 +1,7 @@
 """The catalogue-and-customers file: how a vendor begins with its own data, and keeps it current.
 
-The file says how things are to be; loading it again changes what differs and leaves the rest alone. What it does not
-mention is not deleted.
+The file says how things are to be; loading it again changes what differs. What it does not mention stays as it is, down to
+the single field.
 """
 
 import re
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -20,6 +19,7 @@ from licensing.rules import vendor as vendor_rules
 from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
 from licensing.rules.heartbeat import Window
 from licensing.rules.tax_ids import normalize
+from licensing.rules.zones import is_zone
 from licensing.store import accounts
 from licensing.store import vendor as vendor_store
 
@@ -27,11 +27,12 @@ _RACES = 4
 
 
 class LoadError(Exception):
-    """Raised when a file can't be loaded; ``lines`` say what is wrong and where."""
+    """Raised when a file can't be loaded; ``lines`` say what is wrong and where, ``report`` what was done before."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, lines: list[str], report: "LoadReport | None" = None) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
+        self.report = report or LoadReport()
 
 
 class _Part(BaseModel):
@@ -46,7 +47,7 @@ def _tax_id(text: str) -> str:
 
 
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if not is_zone(name):
         raise ValueError("not a time zone of the IANA database")
     return name
 
@@ -58,6 +59,10 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 TaxId = Annotated[str, AfterValidator(_tax_id)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254)]
+# Text, since YAML reads an unquoted 10:00 as the number 600.
+TimeOfDay = Annotated[
+    str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"), Field(description='for example "10:00", quoted')
+]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}([.][0-9]{1,6}){0,3}$")]
 
 
@@ -81,8 +86,8 @@ class AgentPart(_Part):
 class WindowPart(_Part):
     """When servers validate, local time."""
 
-    start: time = Field(time(10), alias="from")
-    end: time = Field(time(14), alias="to")
+    start: TimeOfDay = Field("10:00", alias="from")
+    end: TimeOfDay = Field("14:00", alias="to")
 
     @model_validator(mode="after")
     def _ordered(self) -> "WindowPart":
@@ -186,10 +191,12 @@ class LoadReport:
     customers: dict[str, str] = field(default_factory=dict)
     #: For installations that got their activation token now: customer, installation, token.
     activation_tokens: list[tuple[str, str, str]] = field(default_factory=list)
+    #: What was left out, and why.
+    notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """One line a customer."""
-        return [f"{name}: {what}" for name, what in self.customers.items()]
+        """One line a customer, and the notes."""
+        return [f"{name}: {what}" for name, what in self.customers.items()] + self.notes
 
 
 def parse(document: Mapping[str, Any]) -> Document:
@@ -204,6 +211,24 @@ def _place(path: tuple[int | str, ...]) -> str:
     return re.sub(r"\.(\d+)", r"[\1]", ".".join(map(str, path))) or "the file"
 
 
+def check(document: Mapping[str, Any], now: datetime) -> None:
+    """Check a file as a whole, against what is loaded already; writes nothing. Raises LoadError with every fault."""
+    parsed = parse(document)
+    catalogue = _catalogue(parsed, vendor_store.catalogue())
+    faults = list(_faults(parsed, catalogue))
+    for part in parsed.customers if not faults else ():
+        try:
+            before = _find(part.tax_id)
+            rules.check(_account(part, before, now, identity.new_id, []))
+            accounts.check_claims(before, [each.code for each in part.licenses])
+        except AccountError as error:
+            faults.append(f"{part.name}: {error}")
+        except accounts.Taken as error:
+            faults.append(f"{part.name}: {error} belongs to another customer")
+    if faults:
+        raise LoadError(faults)
+
+
 def load(
     document: Mapping[str, Any],
     now: datetime,
@@ -213,26 +238,24 @@ def load(
 ) -> LoadReport:
     """Load a file's content: the vendor and its catalogue, then customer by customer, each in one transaction.
 
-    The whole file is checked before anything is written. Interrupted, it is simply run again. ``progress`` is told
-    each customer's name.
+    The whole file is checked before anything is written. Interrupted, it is simply run again: it completes what is
+    missing. ``progress`` is told each customer's name.
 
     Raises LoadError, TemporarilyUnavailable.
     """
+    check(document, now)
     parsed = parse(document)
-    known = vendor_store.catalogue()
-    catalogue = _catalogue(parsed, known)
-    _check(parsed, catalogue)
+    catalogue = _catalogue(parsed, vendor_store.catalogue())
     if parsed.vendor:
-        vendor_store.put(_vendor(parsed.vendor))
-    changed_catalogue = catalogue != known
-    if changed_catalogue:
+        vendor_store.put(_vendor(parsed.vendor, vendor_store.get()))
+    if parsed.applications or parsed.products:
         vendor_store.put_catalogue(catalogue)
     report = LoadReport()
     for part in parsed.customers:
         progress(part.name)
         _load_customer(part, catalogue, now, new_id, report)
-    if changed_catalogue:
-        _refresh_others({part.tax_id for part in parsed.customers}, catalogue)
+    if parsed.applications or parsed.products:
+        _project_others({part.tax_id for part in parsed.customers}, catalogue)
     return report
 
 
@@ -258,12 +281,6 @@ def _catalogue(parsed: Document, known: vendor_rules.Catalogue) -> vendor_rules.
     return vendor_rules.Catalogue({**known.applications, **applications}, {**known.products, **products})
 
 
-def _check(parsed: Document, catalogue: vendor_rules.Catalogue) -> None:
-    faults = list(_faults(parsed, catalogue))
-    if faults:
-        raise LoadError(faults)
-
-
 def _faults(parsed: Document, catalogue: vendor_rules.Catalogue) -> Iterator[str]:
     """What no single part can know: references between them, and doubles."""
     for sold in catalogue.products.values():
@@ -281,7 +298,7 @@ def _faults(parsed: Document, catalogue: vendor_rules.Catalogue) -> Iterator[str
             application = catalogue.applications.get(product.application)
             if application and (unfit := set(each.modules) - set(application.modules)):
                 yield f"{part.name}: license {each.code}: no such modules: {', '.join(sorted(unfit))}"
-            if product.type != "perpetual" and each.last_day is None:
+            if product.type != "perpetual" and each.last_day is None and "last_day" in each.model_fields_set:
                 yield f"{part.name}: license {each.code}: a {product.type} needs a last_day"
             if each.first_day and each.last_day and each.last_day < each.first_day:
                 yield f"{part.name}: license {each.code}: last_day comes before first_day"
@@ -292,21 +309,36 @@ def _doubles(what: str, names: list[str]) -> Iterator[str]:
         yield f"{what} {name} stands in the file more than once"
 
 
-def _vendor(part: VendorPart) -> vendor_rules.Vendor:
-    return vendor_rules.Vendor(
-        name=part.name,
-        contact=_contact(part.contact),
-        portal_url=part.portal_url,
-        releases=tuple(part.releases),
-        lowest_app_version=part.lowest_app_version,
-        agent=vendor_rules.AgentRelease(part.agent.latest, part.agent.lowest, part.agent.download_url),
-        window=Window(part.validation_window.start, part.validation_window.end),
-        notice_days=part.notice_days,
-    )
+def _vendor(part: VendorPart, before: vendor_rules.Vendor) -> vendor_rules.Vendor:
+    window = part.validation_window
+    wanted: dict[str, Any] = {
+        "name": part.name,
+        "contact": _contact(part.contact),
+        "portal_url": part.portal_url,
+        "releases": tuple(part.releases),
+        "lowest_app_version": part.lowest_app_version,
+        "agent": vendor_rules.AgentRelease(part.agent.latest, part.agent.lowest, part.agent.download_url),
+        "validation_window": Window(time.fromisoformat(window.start), time.fromisoformat(window.end)),
+        "notice_days": part.notice_days,
+    }
+    said = _said(part, wanted)
+    if "validation_window" in said:
+        said["window"] = said.pop("validation_window")
+    return replace(before, **said)
+
+
+def _said(part: BaseModel, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Of what a part of the file could say, what it does say."""
+    return {name: value for name, value in wanted.items() if name in part.model_fields_set}
 
 
 def _contact(part: ContactPart) -> vendor_rules.Contact:
     return vendor_rules.Contact(part.name, part.email, part.phone, part.url)
+
+
+def _find(tax_id: str) -> Account | None:
+    customer_id = accounts.find_by_tax_id(tax_id)
+    return accounts.read(customer_id) if customer_id else None
 
 
 def _load_customer(
@@ -317,78 +349,95 @@ def _load_customer(
     report: LoadReport,
 ) -> None:
     for _ in range(_RACES):
-        customer_id = accounts.find_by_tax_id(part.tax_id)
-        before = accounts.read(customer_id) if customer_id else None
+        before, notes = _find(part.tax_id), list[str]()
         try:
-            after = _account(part, before, now, new_id)
+            after = _account(part, before, now, new_id, notes)
             rules.check(after)
             written = accounts.write(before, after, catalogue, staged=True)
         except accounts.StaleVersion:
             continue
         except accounts.Taken as error:
-            raise LoadError([f"{part.name}: {error} belongs to another customer"]) from error
+            raise LoadError([f"{part.name}: {error} belongs to another customer"], report) from error
         except AccountError as error:
-            raise LoadError([f"{part.name}: {error}"]) from error
+            raise LoadError([f"{part.name}: {error}"], report) from error
         had = before.installations if before else {}
         for key, each in after.installations.items():
             if each.activation_token and (key not in had or had[key].activation_token != each.activation_token):
                 report.activation_tokens.append((part.name, each.name, each.activation_token))
         report.customers[part.name] = "created" if before is None else "changed" if written else "unchanged"
+        report.notes += notes
         return
-    raise LoadError([f"{part.name}: somebody else keeps changing this customer; load the file again"])
+    raise LoadError([f"{part.name}: somebody else keeps changing this customer; load the file again"], report)
 
 
 def _account(
-    part: CustomerPart, before: Account | None, now: datetime, new_id: Callable[[str, datetime], str]
+    part: CustomerPart,
+    before: Account | None,
+    now: datetime,
+    new_id: Callable[[str, datetime], str],
+    notes: list[str],
 ) -> Account:
-    customer = Customer(
-        customer_id=before.customer.customer_id if before else new_id("cus", now),
-        name=part.name,
-        tax_id=part.tax_id,
-        country=part.country,
-        time_zone=part.time_zone,
-        language=part.language,
-        contacts=tuple(_contact(each) for each in part.contacts),
-        log_retention_days=part.log_retention_days,
-        deleted=before.customer.deleted if before else False,
-    )
+    wanted: dict[str, Any] = {
+        "name": part.name,
+        "country": part.country,
+        "time_zone": part.time_zone,
+        "language": part.language,
+        "contacts": tuple(_contact(each) for each in part.contacts),
+        "log_retention_days": part.log_retention_days,
+    }
+    if before:
+        customer = replace(before.customer, **_said(part, wanted))
+    else:
+        customer = Customer(customer_id=new_id("cus", now), tax_id=part.tax_id, **wanted)
     installations = dict(before.installations) if before else {}
     ids = {each.name: key for key, each in installations.items()}
-    for wanted in part.installations:
-        key = ids.setdefault(wanted.name, new_id("ins", now))
-        known = installations.get(key, Installation(key, wanted.name))
-        installations[key] = replace(known, mode=wanted.mode, purpose=wanted.purpose)
+    for place in part.installations:
+        key = ids.setdefault(place.name, new_id("ins", now))
+        known = installations.get(key, Installation(key, place.name))
+        installations[key] = replace(known, **_said(place, {"mode": place.mode, "purpose": place.purpose}))
     licenses = dict(before.licenses) if before else {}
     codes = {each.code: key for key, each in licenses.items()}
-    for each in part.licenses:
-        if strangers := each.allocations.keys() - ids.keys():
-            raise AccountError(f"{each.code} is assigned to unknown installations: {', '.join(sorted(strangers))}.")
-        key = codes.get(each.code) or new_id("lic", now)
-        allocations = {ids[name]: quantity for name, quantity in each.allocations.items()}
-        freed = licenses[key].freed if key in licenses else {}
-        if to_disabled := [installations[at].name for at in allocations if installations[at].disabled]:
-            raise AccountError(f"{each.code} is assigned to disabled installations: {', '.join(sorted(to_disabled))}.")
-        licenses[key] = License(
-            license_id=key,
-            code=each.code,
-            sku=each.sku,
-            quantity=each.quantity,
-            allocations=allocations,
-            freed={at: what for at, what in freed.items() if what.until > now and at not in allocations},
-            care=each.care,
-            care_until=each.care_until,
-            first_day=each.first_day,
-            last_day=each.last_day,
-            modules=tuple(each.modules),
-            state=each.state,
-        )
+    for entry in part.licenses:
+        if strangers := entry.allocations.keys() - ids.keys():
+            raise AccountError(f"{entry.code} is assigned to unknown installations: {', '.join(sorted(strangers))}.")
+        key = codes.get(entry.code) or new_id("lic", now)
+        license = licenses.get(key, License(key, entry.code, entry.sku, entry.quantity))
+        licenses[key] = _license(entry, license, ids, now)
+        for at in [at for at in licenses[key].allocations if installations[at].disabled]:
+            # Disabling freed it (B5); a file that is loaded again must not take that back, nor stop at it.
+            kept = {place: n for place, n in licenses[key].allocations.items() if place != at}
+            licenses[key] = replace(licenses[key], allocations=kept)
+            notes.append(f"{part.name}: {installations[at].name} is disabled, so {entry.code} is not assigned to it")
     account = Account(customer, installations, licenses, before.version if before else 0)
     return rules.with_activation_tokens(account, identity.new_secret)
 
 
-def _refresh_others(loaded: set[str], catalogue: vendor_rules.Catalogue) -> None:
-    """Project the catalogue's change into the customers that the file does not name."""
+def _license(entry: LicensePart, before: License, ids: Mapping[str, str], now: datetime) -> License:
+    wanted: dict[str, Any] = {
+        "sku": entry.sku,
+        "quantity": entry.quantity,
+        "care": entry.care,
+        "care_until": entry.care_until,
+        "first_day": entry.first_day,
+        "last_day": entry.last_day,
+        "modules": tuple(entry.modules),
+        "state": entry.state,
+        "allocations": {ids[name]: quantity for name, quantity in entry.allocations.items()},
+    }
+    after = replace(before, **_said(entry, wanted))
+    freed = {at: what for at, what in before.freed.items() if what.until > now and at not in after.allocations}
+    return replace(after, freed=freed)
+
+
+def _project_others(loaded: set[str], catalogue: vendor_rules.Catalogue) -> None:
+    """Bring a change of the catalogue to the customers that the file does not name."""
     for customer_id in accounts.all_customer_ids():
-        account = accounts.read(customer_id)
-        if account and account.customer.tax_id not in loaded:
-            accounts.write(account, account, catalogue, staged=True)
+        for _ in range(_RACES):
+            account = accounts.read(customer_id)
+            if account is None or account.customer.tax_id in loaded:
+                break
+            try:
+                accounts.write(account, account, catalogue, staged=True)
+            except accounts.StaleVersion:
+                continue
+            break

@@ -57,7 +57,7 @@ def verify(
             },
         )  # fmt: skip
         made_at = claims["iat"]
-        if not isinstance(made_at, int):
+        if type(made_at) is not int or not 0 <= made_at < 2**40:
             raise InvalidProof
         fits = (
             claims["htm"] == request.method

@@ -76,18 +76,20 @@ class KmsSigner:
 
 
 def signer_for(place: str, kid: str) -> Signer:
-    """The signer at a place that the key set names: ``kms:<key>`` or ``secret:<secret holding kid to PEM>``.
+    """The signer at a place that the key set names: ``kms:<key id>`` or ``secret:<name of a secret holding kid to PEM>``.
 
-    Raises TemporarilyUnavailable when the secret can't be read.
+    Names, not ARNs: each site finds its own region's replica by them.
+    Raises TemporarilyUnavailable when the secret can't be read, or does not hold the key (yet).
     """
     kind, _, name = place.partition(":")
     if kind == "kms":
         return KmsSigner(name)
     try:
         secret = boto3.client("secretsmanager", config=_CONFIG).get_secret_value(SecretId=name)
-    except (ClientError, BotoCoreError) as error:
+        pem = json.loads(secret["SecretString"])[kid]
+    except (ClientError, BotoCoreError, KeyError, ValueError) as error:
         raise TemporarilyUnavailable from error
-    return PemSigner(json.loads(secret["SecretString"])[kid].encode())
+    return PemSigner(pem.encode())
 
 
 class _Es256(ECAlgorithm):

@@ -221,7 +221,18 @@ def test_an_activation_is_repeated_until_the_first_validation() -> None:
     presented = Presented(0, 0, "first", report(), {})
     assert activate(cloud.state, presented, NOON, NOON.date()) == "repeat"
     cloud.validates(server)
-    assert isinstance(activate(cloud.state, presented, NOON, NOON.date()), ServerState)
+    assert activate(cloud.state, presented, NOON, NOON.date()) == "taken"
+
+
+def test_an_activation_overheard_is_not_repeated_for_another_key() -> None:
+    presented = Presented(0, 0, "first", report(), {}, {"kty": "EC", "x": "thief"})
+    assert activate(Cloud().state, presented, NOON, NOON.date()) == "taken"
+
+
+def test_under_suspicion_nobody_activates_again() -> None:
+    cloud = Cloud()
+    cloud.state = suspect(cloud.state, NOON)
+    assert activate(cloud.state, Presented(0, 0, "new", report(), {}), NOON, NOON.date()) == "suspect"
 
 
 def test_drift_is_enrolled_a_component_at_a_time() -> None:

@@ -33,6 +33,7 @@ logger = Logger()
 
 #: Larger than any honest body of this contract.
 BODY_LIMIT = 256 * 1024
+_JSON = "application/json"
 _PROBLEM_TYPE = "urn:cloud-licensing:problem:"
 
 
@@ -154,7 +155,7 @@ def _unreadable(event: dict[str, Any]) -> LicensingError | None:
     if len(body) > BODY_LIMIT * (4 / 3 if event.get("isBase64Encoded") else 1):
         return PayloadTooLarge(limit=BODY_LIMIT)
     media_type = event.get("headers", {}).get("content-type", "").partition(";")[0].strip().lower()
-    return UnsupportedMediaType() if body and media_type != "application/json" else None
+    return UnsupportedMediaType() if body and media_type != _JSON else None
 
 
 def _plain(response: Response[str]) -> dict[str, Any]:
@@ -173,6 +174,8 @@ def entry(app: APIGatewayHttpResolver) -> Handler:
         logger.append_keys(request_id=getattr(context, "aws_request_id", None))
         if refusal := _unreadable(event):
             return _plain(problem(refusal))
+        if event.get("body"):
+            event["headers"]["content-type"] = _JSON  # in its one spelling, for the resolver
         return app.resolve(event, context)
 
     return handler

@@ -137,6 +137,11 @@ def release(state: ServerState) -> ServerState:
     return replace(state, held=False, suspected_at=None, heals=())
 
 
+def gave_up(gen: int, seq: int, now: datetime) -> ServerState:
+    """The state after a server gave itself up that the cloud had forgotten (a restored table): its token is our word."""
+    return ServerState(gen=gen, seq=seq, held=False, validated_at=now)
+
+
 def take(state: ServerState, step: Step, presented: Presented, today: date) -> ServerState:
     """The state after an ``advance`` or a ``heal``: place, nonce, machine and time of success are remembered.
 
@@ -166,19 +171,24 @@ def with_databases(known: Mapping[str, date], reported: Iterable[str], today: da
     return days
 
 
-def activate(
-    state: ServerState, presented: Presented, now: datetime, today: date
-) -> ServerState | Literal["repeat", "taken"]:
+Claim = Literal["repeat", "taken", "suspect"]
+
+
+def activate(state: ServerState, presented: Presented, now: datetime, today: date) -> ServerState | Claim:
     """The state after an activation: a generation of its own, at sequence 0.
 
-    The machine that holds the installation may activate it again (its state file was lost); another may not (A2).
-    The same machine with the same nonce repeats the activation until its first validation.
+    The machine that holds the installation may activate it again (its state file was lost); another may not (A2), and
+    nobody may while a clone is suspected. The same nonce, machine and key repeat the activation until the first
+    validation; after it, or with another key, the nonce begins nothing: a request that comes again, late or from somebody
+    who overheard it, must not end the server that it activated.
     """
+    if state.suspected_at is not None:
+        return "suspect"
     if state.held:
         if not same_machine(state.report.fingerprint, presented.report.fingerprint):
             return "taken"
-        if state.seq == 0 and any(c.nonce_hash == nonce_hash(presented.nonce) for c in state.nonces):
-            return "repeat"
+        if any(consumed.nonce_hash == nonce_hash(presented.nonce) for consumed in state.nonces):
+            return "repeat" if state.seq == 0 and state.public_key == presented.public_key else "taken"
     return ServerState(
         gen=state.gen + 1,
         seq=0,

@@ -1,7 +1,7 @@
 """Customers in the Licensing table: read as a whole, written as one transaction guarded by the sheet's version."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -120,6 +120,14 @@ def find_by_activation_token(token: str) -> tuple[str, str] | None:
 def check_activation_token_in(transaction: TransactWrite, token: str) -> None:
     """Let a transaction fail if the token has been replaced meanwhile."""
     transaction.condition_check(LookupItem, _token_key(token), "TOKEN", condition=LookupItem.pk.exists())
+
+
+def check_claims(before: Account | None, codes: Iterable[str]) -> None:
+    """Look whether license codes are free, or this customer's own. Raises Taken; ``write`` holds it by condition."""
+    ours = {license.code for license in before.licenses.values()} if before else set()
+    taken = [code for code in codes if code not in ours and tables.find(LookupItem, f"CODE#{code}", "CODE")]
+    if taken:
+        raise Taken(", ".join(taken))
 
 
 def write(before: Account | None, after: Account, catalogue: Catalogue, *, staged: bool = False) -> int:
