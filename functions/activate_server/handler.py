@@ -49,10 +49,14 @@ def activate_server(body: Annotated[Activation, Body()], idempotency_key: Idempo
     now = deployment.now()
     key = new_key(app, body.public_key.model_dump() if body.public_key else None, now)
     scope = body.activation_token or body.ticket or ""
-    answer = once(app, idempotency_key, scope, now, lambda keep: activation.activate_server(body, key, now, keep))
-    if isinstance(answer, Response):
-        return answer
-    return Response(201, "application/json", answer.model_dump_json())
+    return once(
+        app,
+        idempotency_key,
+        scope,
+        now,
+        lambda keep: activation.activate_server(body, key, now, keep),
+        lambda answer: 201,
+    )
 
 
 handler = entry(app)

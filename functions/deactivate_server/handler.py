@@ -36,12 +36,14 @@ def deactivate_server(body: Annotated[Deactivation, Body()], idempotency_key: Id
     """The installation goes back to `available`. An expired token is good for this too; a repeat succeeds again."""
     now = deployment.now()
     token = server_caller(app, body.server_token, now).token
-    answer = once(
-        app, idempotency_key, token.installation_id, now, lambda keep: deactivation.deactivate(token, body, now, keep)
+    return once(
+        app,
+        idempotency_key,
+        token.installation_id,
+        now,
+        lambda keep: deactivation.deactivate(token, body, now, keep),
+        lambda answer: 200,
     )
-    if isinstance(answer, Response):
-        return answer
-    return Response(200, "application/json", answer.model_dump_json())
 
 
 handler = entry(app)

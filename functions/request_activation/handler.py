@@ -28,10 +28,14 @@ def request_activation(
 ) -> Response[str]:
     """Three an hour per tax id, known or not."""
     now = deployment.now()
-    answer = once(app, idempotency_key, "", now, lambda keep: activation.request(body, now, keep))
-    if isinstance(answer, Response):
-        return answer
-    return Response(202 if isinstance(answer, CodeSent) else 200, "application/json", answer.model_dump_json())
+    return once(
+        app,
+        idempotency_key,
+        "",
+        now,
+        lambda keep: activation.request(body, now, keep),
+        lambda answer: 202 if isinstance(answer, CodeSent) else 200,
+    )
 
 
 handler = entry(app)

@@ -35,10 +35,14 @@ def verify_code(
 ) -> Response[str]:
     """Five tries per code, twenty a day per tax id; each is counted before it is compared."""
     now = deployment.now()
-    answer = once(app, idempotency_key, body.code, now, lambda keep: activation.verify(request_id, body, now, keep))
-    if isinstance(answer, Response):
-        return answer
-    return Response(200, "application/json", answer.model_dump_json())
+    return once(
+        app,
+        idempotency_key,
+        body.code,
+        now,
+        lambda keep: activation.verify(request_id, body, now, keep),
+        lambda answer: 200,
+    )
 
 
 handler = entry(app)

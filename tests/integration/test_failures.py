@@ -15,6 +15,8 @@ from licensing.key_ring import ring
 from licensing.store import servers
 from licensing.store.idempotency import Idempotency
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+from pydantic import BaseModel
+from pynamodb.transactions import TransactWrite
 
 from tests.support.cloud import TAX_ID, Cloud, Server, new_nonce, problem
 
@@ -217,7 +219,11 @@ def test_the_same_idempotency_key_twice_at_once_does_the_work_once(cloud: Cloud)
 
     def twin() -> None:
         scope = Idempotency("POST /v1/activation-requests\n", key, json.dumps({"tax_id": TAX_ID}).encode())
-        twins.append(activation.request(ActivationRequest(tax_id=TAX_ID), cloud.now, scope.keep(cloud.now)))
+
+        def keep(transaction: TransactWrite, answer: BaseModel) -> None:
+            scope.keep_in(transaction, 202, answer.model_dump_json(), cloud.now)
+
+        twins.append(activation.request(ActivationRequest(tax_id=TAX_ID), cloud.now, keep))
 
     with before_the_write(cloud, "TransactWriteItems", twin):
         answer = cloud.post("/v1/activation-requests", {"tax_id": TAX_ID}, idempotency_key=key)

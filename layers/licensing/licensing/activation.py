@@ -63,7 +63,7 @@ def request(
         def with_ticket(transaction: TransactWrite) -> None:
             until = now + TICKET_LIFE
             activation_requests.put_ticket_in(transaction, request_id, tax_id, identity.digest(secret), until)
-            keep(transaction, 200, ticket.model_dump_json())
+            keep(transaction, ticket)
 
         activation_requests.counting(limits.ACTIVATION_REQUESTS, tax_id, now, with_ticket)
         return ticket
@@ -76,7 +76,7 @@ def request(
     def with_code(transaction: TransactWrite) -> None:
         until = now + CODE_LIFE
         activation_requests.put_in(transaction, request_id, tax_id, identity.digest(code, request_id), until)
-        keep(transaction, 202, answer.model_dump_json())
+        keep(transaction, answer)
 
     activation_requests.counting(limits.ACTIVATION_REQUESTS, tax_id, now, with_code)
     return answer
@@ -115,7 +115,7 @@ def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep 
     ticket = _ticket(f"{request_id}.{secret}", asked.tax_id, now)
 
     def fill(transaction: TransactWrite) -> None:
-        keep(transaction, 200, ticket.model_dump_json())
+        keep(transaction, ticket)
         activation_requests.set_ticket_in(transaction, request_id, identity.digest(secret), now + TICKET_LIFE)
 
     try:
@@ -184,7 +184,7 @@ def activate_server(
             if body.activation_token:
                 accounts.check_activation_token_in(transaction, body.activation_token)
             servers.put_in(transaction, installation_id, outcome, version)
-            keep(transaction, 201, answer.model_dump_json())
+            keep(transaction, answer)
             if body.ticket:
                 request_id, _, secret = body.ticket.partition(".")
                 activation_requests.use_ticket_in(transaction, request_id, identity.digest(secret), used_for)

@@ -53,7 +53,7 @@ def deactivate(
 
         def fill(transaction: TransactWrite, after: ServerState = after, version: int = version) -> None:
             servers.put_in(transaction, token.installation_id, after, version)
-            keep(transaction, 200, answer.model_dump_json())
+            keep(transaction, answer)
 
         try:
             tables.transact(fill)

@@ -4,12 +4,13 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.openapi.params import Header
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from pydantic import BaseModel
+from pynamodb.transactions import TransactWrite
 
 from licensing import deployment, proofs, tokens
 from licensing.errors import InvalidProof, InvalidToken, LicensingError
@@ -73,30 +74,42 @@ IdempotencyKey = Annotated[
 
 
 def once(
-    app: APIGatewayHttpResolver, key: str | None, scope: str, now: datetime, call: Callable[[Keep], A]
-) -> A | Response[str]:
-    """Run ``call`` once per Idempotency-Key: a replay gets the first answer, also after a crash before it was sent.
+    app: APIGatewayHttpResolver,
+    key: str | None,
+    scope: str,
+    now: datetime,
+    call: Callable[[Keep], A],
+    status: Callable[[A], int],
+) -> Response[str]:
+    """The answer of ``call``, run once per Idempotency-Key: a replay gets the first answer, also after a crash before
+    it was sent. ``call`` adds its answer to the transaction that does its work; ``scope`` is the caller, or the secret
+    in its body.
 
-    ``call`` adds its answer to the transaction that does its work; ``scope`` is the caller, or the secret in its body.
-    Raises IdempotencyKeyReused.
+    Raises IdempotencyKeyReused, and whatever ``call`` raises.
     """
-    event = app.current_event
     if key is None:
-        return call(keep_nothing)
+        answer = call(keep_nothing)
+        return _json(status(answer), answer.model_dump_json())
+    event = app.current_event
     idempotency = Idempotency(f"{event.request_context.http.method} {event.raw_path}\n{scope}", key, body_bytes(event))
-    if answer := idempotency.replay(now):
-        return _again(answer)
+
+    def keep(transaction: TransactWrite, answer: BaseModel) -> None:
+        idempotency.keep_in(transaction, status(cast("A", answer)), answer.model_dump_json(), now)
+
+    if kept := idempotency.replay(now):
+        return _json(*kept)
     try:
-        return call(idempotency.keep(now))
+        answer = call(keep)
     except (LicensingError, ConditionFailed):
         # A twin of this request was faster, or this one took effect and its answer got lost on the way to us.
-        if answer := idempotency.replay(now):
-            return _again(answer)
+        if kept := idempotency.replay(now):
+            return _json(*kept)
         raise
+    return _json(status(answer), answer.model_dump_json())
 
 
-def _again(answer: tuple[int, str]) -> Response[str]:
-    return Response(answer[0], "application/json", answer[1])
+def _json(status: int, answer: str) -> Response[str]:
+    return Response(status, "application/json", answer)
 
 
 def _request(event: APIGatewayProxyEventV2) -> proofs.Request:

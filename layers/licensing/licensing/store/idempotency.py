@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import BaseModel
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.transactions import TransactWrite
 
@@ -15,11 +16,11 @@ from licensing.store.tables import Expiring
 
 _KEPT = timedelta(hours=25)
 
-#: Adds the answer (status, JSON) to the transaction that it is the answer to.
-Keep = Callable[[TransactWrite, int, str], None]
+#: Adds the answer to the transaction that it is the answer to.
+Keep = Callable[[TransactWrite, BaseModel], None]
 
 
-def keep_nothing(transaction: TransactWrite, status: int, answer: str) -> None:
+def keep_nothing(transaction: TransactWrite, answer: BaseModel) -> None:
     """For a caller that brought no key."""
 
 
@@ -57,18 +58,14 @@ class Idempotency:
             raise IdempotencyKeyReused
         return int(item.status), item.answer
 
-    def keep(self, now: datetime) -> Keep:
-        """What adds the answer to a transaction; it lets the transaction fail if the same key came twice at once."""
-
-        def keep(transaction: TransactWrite, status: int, answer: str) -> None:
-            item = AnswerItem(
-                *self._place,
-                body_hash=self._body_hash,
-                status=status,
-                answer=answer,
-                expires_at=int((now + _KEPT).timestamp()),
-            )
-            expired = AnswerItem.expires_at < int(now.timestamp())
-            transaction.save(item, condition=AnswerItem.pk.does_not_exist() | expired)
-
-        return keep
+    def keep_in(self, transaction: TransactWrite, status: int, answer: str, now: datetime) -> None:
+        """Keep the answer; lets the transaction fail if the same key came twice at once."""
+        item = AnswerItem(
+            *self._place,
+            body_hash=self._body_hash,
+            status=status,
+            answer=answer,
+            expires_at=int((now + _KEPT).timestamp()),
+        )
+        expired = AnswerItem.expires_at < int(now.timestamp())
+        transaction.save(item, condition=AnswerItem.pk.does_not_exist() | expired)
