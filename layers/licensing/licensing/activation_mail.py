@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from email.message import EmailMessage
+from email.utils import formataddr
 from zoneinfo import ZoneInfo
 
 import boto3
@@ -62,11 +63,16 @@ def send(message: Message, queued_at: float, now: datetime) -> None:
     mail = compose(customer, vendor_settings(now), message.code, until, recipients)
     config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
     boto3.client("sesv2", config=config).send_email(
-        FromEmailAddress=deployment.mail_sender(),
+        FromEmailAddress=sender(vendor_settings(now)),
         Destination={"ToAddresses": recipients},
         Content={"Raw": {"Data": mail.as_bytes()}},
     )
     logger.info("code_mailed", request_id=message.request_id, customer_id=customer_id)
+
+
+def sender(vendor: Vendor) -> str:
+    """From whom e-mails come, with the vendor's name (RFC 2047 where it is not ASCII)."""
+    return formataddr((vendor.name, deployment.mail_sender()))
 
 
 def compose(customer: Customer, vendor: Vendor, code: str, until: datetime, recipients: list[str]) -> EmailMessage:
@@ -79,7 +85,7 @@ def compose(customer: Customer, vendor: Vendor, code: str, until: datetime, reci
     }
     mail = EmailMessage()
     mail["Subject"] = f"{code} is your activation code"
-    mail["From"] = deployment.mail_sender()
+    mail["From"] = sender(vendor)
     mail["To"] = ", ".join(recipients)
     mail.set_content(_templates.get_template("activation_code.txt").render(facts))
     mail.add_alternative(_templates.get_template("activation_code.html").render(facts), subtype="html")

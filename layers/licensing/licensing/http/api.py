@@ -149,13 +149,11 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _unreadable(event: dict[str, Any]) -> LicensingError | None:
+def _unreadable(event: dict[str, Any], content_type: str) -> LicensingError | None:
     """What is wrong with a body before anything parses it."""
-    body = event.get("body") or ""
-    if len(body) > BODY_LIMIT * (4 / 3 if event.get("isBase64Encoded") else 1):
+    if len(event["body"]) > BODY_LIMIT * (4 / 3 if event.get("isBase64Encoded") else 1):
         return PayloadTooLarge(limit=BODY_LIMIT)
-    media_type = event.get("headers", {}).get("content-type", "").partition(";")[0].strip().lower()
-    return UnsupportedMediaType() if body and media_type != _JSON else None
+    return None if content_type.partition(";")[0].strip().lower() == _JSON else UnsupportedMediaType()
 
 
 def _plain(response: Response[str]) -> dict[str, Any]:
@@ -172,10 +170,11 @@ def entry(app: APIGatewayHttpResolver) -> Handler:
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         logger.append_keys(request_id=getattr(context, "aws_request_id", None))
-        if refusal := _unreadable(event):
-            return _plain(problem(refusal))
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         if event.get("body"):
-            event["headers"]["content-type"] = _JSON  # in its one spelling, for the resolver
-        return app.resolve(event, context)
+            if refusal := _unreadable(event, headers.get("content-type", "")):
+                return _plain(problem(refusal))
+            headers["content-type"] = _JSON  # in its one spelling, for the resolver
+        return app.resolve({**event, "headers": headers}, context)
 
     return handler

@@ -1,0 +1,64 @@
+# `make run` and `make test` set up everything they need; a second time they start at once.
+# PYTHON= chooses the Python (3.11 or newer) that makes the environment, PORT= moves the local stack.
+
+PYTHON ?= python3
+VENV := .venv
+SAM := .venv-sam
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SAM_READY := $(SAM)/.ready
+
+export SAM_CLI_TELEMETRY := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# No command here talks to AWS by itself, yet sam and cfn-lint ask for a region.
+export AWS_DEFAULT_REGION ?= eu-south-1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types imports validate build openapi e2e clean
+
+help: ## What there is
+	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+run: $(READY) ## The whole system on this machine, with demo data (PORT=8001)
+	@exec $(BIN)/python -m infra.local $(if $(PORT),--port $(PORT))
+
+test: $(READY) ## Unit, integration and template tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+lint: $(READY) ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(READY) ## Who may import whom
+	$(BIN)/lint-imports
+
+validate: $(SAM_READY) ## The templates
+	$(SAM)/bin/sam validate --lint
+	$(SAM)/bin/cfn-lint template.yaml infra/*.yaml
+
+build: $(SAM_READY) ## What deploys: sam build, byte-compiled
+	infra/build $(SAM)/bin/sam
+
+openapi: $(READY) ## Write the OpenAPI document anew
+	$(BIN)/python -m infra.openapi
+
+e2e: $(READY) ## The slow suites: make run, a real proxy, sam local
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/e2e
+
+clean: ## Remove everything that was made here
+	rm -rf $(VENV) $(SAM) .aws-sam .local
+
+$(READY): pyproject.toml constraints.txt layers/licensing/requirements.txt agent/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.13 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e agent
+	@touch $@
+
+$(SAM_READY): constraints-sam.txt
+	$(PYTHON) -m venv $(SAM)
+	$(SAM)/bin/python -m pip install --quiet -c constraints-sam.txt aws-sam-cli
+	@touch $@

@@ -1,0 +1,207 @@
+"""AWS in this process: moto behind one lock, one set of data for both regions, reachable over HTTP as well."""
+
+import copy
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from datetime import datetime
+from typing import Any
+from unittest.mock import patch
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from moto import mock_aws
+from moto.backends import get_backend
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.table import Table
+from moto.kms.responses import KmsResponse
+from moto.kms.utils import ECDSAPrivateKey
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from infra.local.http import Request, Response
+from infra.local.template import ACCOUNT, BACKUP_REGION, REGION
+
+#: Held by whoever runs a function or calls moto: neither moto nor Powertools' resolvers are made for threads.
+LOCK = threading.RLock()
+
+#: Services whose data both regions share, as global tables and replicas would in the end.
+_SHARED = ("dynamodb", "kms", "secretsmanager", "ses", "sesv2", "sqs")
+
+#: Asked before each AWS call: the event's name (``before-send.dynamodb.GetItem``) and the request; an answer that is
+#: not None takes the place of moto's.
+Interceptor = Callable[[str, Any], Any]
+
+
+class Aws(AbstractContextManager["Aws"]):
+    """moto, started and stopped; what it remembers ends with it. One at a time in a process.
+
+    ``guard`` and then ``interceptor`` see each call first, but none that they make themselves; both may be set at any
+    time. ``clock`` tells when an e-mail is sent.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self.guard: Interceptor | None = None
+        self.interceptor: Interceptor | None = None
+        self._asking = False
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Aws":
+        """Start. From here on no AWS call leaves this process."""
+        self._open.enter_context(mock_aws())
+        self._open.enter_context(patch.object(BotocoreStubber, "__call__", self._one_at_a_time()))
+        _honor_digests(self._open)
+        _undo_only_what_was_touched(self._open)
+        for service in _SHARED:
+            backends = get_backend(service)[ACCOUNT]  # type: ignore[call-overload]
+            backends[BACKUP_REGION] = backends[REGION]
+            self._open.callback(backends.pop, BACKUP_REGION, None)
+        get_backend("ses")[ACCOUNT][REGION].sent_messages = _Stamped(self._clock)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop, and forget everything."""
+        self._open.close()
+
+    def _one_at_a_time(self) -> Callable[..., Any]:
+        """moto's stubber behind the lock, the guard and the interceptor."""
+        original = BotocoreStubber.__call__
+
+        def call(stubber: BotocoreStubber, event_name: str, request: Any, **kwargs: Any) -> Any:
+            with LOCK:
+                answer = None if self._asking else self._ask(event_name, request)
+                return original(stubber, event_name, request, **kwargs) if answer is None else answer
+
+        return call
+
+    def _ask(self, event_name: str, request: Any) -> Any:
+        self._asking = True
+        try:
+            answers = (each(event_name, request) for each in (self.guard, self.interceptor) if each)
+            return next((answer for answer in answers if answer is not None), None)
+        finally:
+            self._asking = False
+
+    @property
+    def sent_mail(self) -> list[Any]:
+        """What SES was given to send, oldest first.
+
+        Objects with ``id``, ``source``, ``destinations``, ``raw_data`` and ``sent_at`` (aware datetime).
+        """
+        messages: list[Any] = get_backend("ses")[ACCOUNT][REGION].sent_messages
+        return messages
+
+    def snapshot(self) -> Callable[[], None]:
+        """Remember all tables as they are; returns what puts them back, but for the key set: License Managers rightly
+        refuse one that went back to an older version.
+        """
+        tables = get_backend("dynamodb")[ACCOUNT][REGION].tables
+        remembered = {name: copy.deepcopy(table.items) for name, table in tables.items()}
+
+        def restore() -> None:
+            for name, items in remembered.items():
+                kept = {key: part for key, part in tables[name].items.items() if key.value == "KEYSET"}
+                tables[name].items.clear()
+                tables[name].items.update({**copy.deepcopy(items), **kept})
+
+        return restore
+
+    def empty_queues(self) -> None:
+        """Forget all messages, delayed ones too; SQS itself purges a queue once a minute at most."""
+        for queue in get_backend("sqs")[ACCOUNT][REGION].queues.values():
+            queue._messages.clear()
+            queue.pending_messages.clear()
+
+    def application(self) -> Callable[[Request], Response]:
+        """moto as an HTTP application, for ``AWS_ENDPOINT_URL``: the same data, behind the same lock."""
+        dispatcher = DomainDispatcherApplication(create_backend_app)
+
+        def answer(request: Request) -> Response:
+            environment = EnvironBuilder(
+                path=request.path,
+                query_string=request.raw_query,
+                method=request.method,
+                headers=Headers(list(request.headers)),
+                input_stream=io.BytesIO(request.body),
+                base_url=f"{request.scheme}://{request.header('host') or 'localhost'}",
+            ).get_environ()
+            with LOCK:
+                body, status, headers = run_wsgi_app(dispatcher, environment, buffered=True)
+                content = b"".join(body)
+            kept = tuple((name, value) for name, value in headers if name.lower() != "content-length")
+            return Response(int(status.split()[0]), kept, content)
+
+        return answer
+
+
+class _Stamped(list[Any]):
+    """A list of messages that notes on each when it came, as SES dates what it sends; moto does not."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def append(self, message: Any) -> None:
+        """Note the time, and append."""
+        message.sent_at = self._clock()
+        super().append(message)
+
+
+def _undo_only_what_was_touched(until: ExitStack) -> None:
+    """Make a transaction undo its own items; moto copies whole tables, once per action, in case it has to."""
+    transact = DynamoDBBackend.transact_write_items
+
+    def touched(backend: DynamoDBBackend, actions: list[dict[str, Any]]) -> Iterator[tuple[Table, Any, Any, Any]]:
+        for action in actions:
+            ((kind, operation),) = action.items()
+            if kind == "ConditionCheck":
+                continue
+            table = backend.get_table(operation["TableName"])
+            source = operation.get("Key") or operation["Item"]
+            pk = DynamoType(source[table.hash_key_attr])
+            sk = DynamoType(source[table.range_key_attr]) if table.range_key_attr else None
+            yield table, pk, sk, copy.deepcopy(table.get_item(pk, sk))
+
+    def transact_write_items(backend: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+        before = list(touched(backend, transact_items))
+        try:
+            transact(backend, transact_items)
+        except Exception:
+            for table, pk, sk, item in before:
+                if item is None:
+                    table.delete_item(pk, sk)
+                elif sk is None:
+                    table.items[pk] = item
+                else:
+                    table.items[pk][sk] = item
+            raise
+
+    until.enter_context(patch.object(Table, "__deepcopy__", lambda table, memo: table, create=True))
+    until.enter_context(patch.object(DynamoDBBackend, "transact_write_items", transact_write_items))
+
+
+def _honor_digests(until: ExitStack) -> None:
+    """Make ``kms:Sign`` with ``MessageType=DIGEST`` sign the digest; moto signs the digest of the digest."""
+    state = threading.local()
+    sign, key_sign = KmsResponse.sign, ECDSAPrivateKey.sign
+
+    def honoring_sign(response: KmsResponse) -> Any:
+        state.digest = response._get_param("MessageType") == "DIGEST"
+        try:
+            return sign(response)
+        finally:
+            state.digest = False
+
+    def honoring_key_sign(key: ECDSAPrivateKey, message: bytes, signing_algorithm: str) -> Any:
+        if not getattr(state, "digest", False) or signing_algorithm != "ECDSA_SHA_256":
+            return key_sign(key, message, signing_algorithm)
+        return key.private_key.sign(message, ec.ECDSA(Prehashed(hashes.SHA256())))
+
+    until.enter_context(patch.object(KmsResponse, "sign", honoring_sign))
+    until.enter_context(patch.object(ECDSAPrivateKey, "sign", honoring_key_sign))

@@ -1,0 +1,28 @@
+"""The demo data, told as of today: every date moves with the days since the file was written."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEMO = Path(__file__).with_name("demo.yaml")
+
+
+def read(path: Path, today: date) -> dict[str, Any]:
+    """A catalogue-and-customers document; its dates are moved by ``today`` minus its ``as_of``."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    as_of = document.pop("as_of")
+    shifted: dict[str, Any] = _shift(document, today - as_of)
+    return shifted
+
+
+def _shift(node: Any, by: timedelta) -> Any:
+    match node:
+        case dict():
+            return {key: _shift(value, by) for key, value in node.items()}
+        case list():
+            return [_shift(value, by) for value in node]
+        case date():
+            return node + by
+    return node

@@ -1,0 +1,73 @@
+"""What ``make run`` says: addresses, who is in the demo, and what to do next."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from infra.local.stack import Stack
+
+
+def welcome(stack: "Stack") -> str:
+    """The screen once everything is up."""
+    return "\n".join(_lines(stack))
+
+
+def served(site: str, method: str, path: str, status: int, milliseconds: float) -> str:
+    """One line for a request."""
+    return f"{site}  {method:<4} {path}  {status}  {milliseconds:.0f} ms"
+
+
+def _lines(stack: "Stack") -> Iterator[str]:
+    vendor = stack.document["vendor"]["name"]
+    site = stack.sites[0].url
+    home, profile = _path(stack.directory / "server-1"), _path(stack.vendor_file)
+    manager = f".venv/bin/license-manager --home {home} --vendor {profile}"
+    customer = stack.document["customers"][0]
+
+    yield f"The licensing system of {vendor}, on this machine. Ctrl-C ends it."
+    yield ""
+    for each in stack.sites:
+        yield f"  {each.name}   {each.url}   {each.region}"
+    yield f"  AWS      {stack.aws_url}   for AWS_ENDPOINT_URL, and functions.log in {_path(stack.directory)}"
+    yield ""
+    yield "Customers"
+    for each in stack.document["customers"]:
+        names = ", ".join(installation["name"] for installation in each["installations"])
+        yield f"  {each['tax_id']:<17} {each['name']} ({names})"
+    yield ""
+    yield "Next, in a second terminal:"
+    yield ""
+    yield f"Activate a server of {customer['name']} by its tax id; the guided flow asks for all it needs"
+    yield f"  {manager}"
+    yield f"  tax id {customer['tax_id']}; the code is in {site}/local/outbox, or:"
+    yield f"  curl -s {site}/local/outbox"
+    yield ""
+    yield "Once it is activated"
+    yield f"  {manager} validate"
+    yield f"  {manager} status"
+    if stack.activation_tokens:
+        yield ""
+        name, installation, token = stack.activation_tokens[-1]
+        yield f"Or by an activation token: {name}, {installation}"
+        yield f"  {manager.replace('server-1', 'server-2')} activate --token={token}"
+    yield ""
+    yield "Look at the API"
+    yield f"  curl -s {site}/v1/ping"
+    yield f"  curl -s {site}/v1/keyset"
+    yield f"  curl -s {site}/local/clock"
+    yield ""
+    yield "Travel in time: let three days pass in the cloud, then look from the same day on the server"
+    yield f"  curl -s -d '{{\"advance_days\": 3}}' {site}/local/clock"
+    default = "" if stack.sites[0].port == 8001 else f" --stack {site}"
+    yield f"  .venv/bin/python -m infra.local.at{default} -- {manager.removeprefix('.venv/bin/')} status"
+    yield f"  curl -s -X POST {site}/local/reset"
+    yield ""
+
+
+def _path(path: Path) -> str:
+    """A path as short as it can be from here, quoted for a shell."""
+    shorter = os.path.relpath(path)
+    return shlex.quote(shorter if len(shorter) < len(str(path)) else str(path))
