@@ -1,0 +1,149 @@
+"""``cloud-licensing``, as the vendor types it."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from licensing.key_ring import ring
+from licensing.store import key_sets
+from typer.testing import CliRunner, Result
+
+from infra.operator.cli import app
+from tests.support.cloud import TAX_ID, Cloud, Server
+
+Command = Callable[..., Result]
+
+CATALOGUE = """
+applications: [{id: chat, name: Chat, unit: users}]
+products: [{sku: CHAT-1, application: chat, name: Chat, type: perpetual}]
+customers:
+  - name: Acme
+    tax_id: FR40303265045
+    country: FR
+    time_zone: Europe/Paris
+    installations: [{name: Paris}]
+    licenses: [{code: CHAT-0001-LONG-ENOUGH-TO-BE-CUT, sku: CHAT-1, quantity: 10, allocations: {Paris: 10}}]
+"""
+
+
+@pytest.fixture
+def command(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """Runs a command; puts the key set back, which outlives the demo data."""
+    monkeypatch.setenv("ROOT_KEY", f"kms:{cloud.stack.outputs['RootKeyArn']}")
+    monkeypatch.setenv("COLUMNS", "60")
+    for name in ("ISSUER", "DEPLOYMENT"):
+        monkeypatch.setenv(name, cloud.stack.vendor_profile["issuer"])
+    monkeypatch.delenv("BACKUP_REGION", raising=False)
+    remembered = key_sets.KeySetItem.get("KEYSET", "KEYSET")
+    yield lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+    remembered.save()
+    ring.forget()
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    file = tmp_path / "catalogue.yaml"
+    file.write_text(CATALOGUE)
+    return file
+
+
+def test_loads_a_file_and_prints_tokens_that_work(command: Command, catalogue: Path, cloud: Cloud) -> None:
+    assert "1 customers" in command("check", catalogue).output
+    result = command("load", catalogue)
+    assert result.exit_code == 0, result.output
+    assert "Acme: created" in result.output
+    token = command("installations", "token", "FR40303265045", "Paris").output.strip()
+    assert token in result.output
+    assert Server(cloud).activate(token).status_code == 201
+    assert "Acme: unchanged" in command("load", catalogue).output
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ("sku: CHAT-1, quantity", "sku: CHAT-2, quantity", "there is no product CHAT-2"),
+        ("{Paris: 10}", "{Paris: 11}", "11 are assigned, the license has 10"),
+        ("FR40303265045", "FR40303265044", "customers[0].tax_id"),
+        ("customers:", "customers: [", "is no YAML"),
+    ],
+)
+def test_a_file_with_a_fault_is_refused_in_a_sentence(
+    command: Command, catalogue: Path, was: str, becomes: str, said: str
+) -> None:
+    catalogue.write_text(CATALOGUE.replace(was, becomes))
+    for verb in ("check", "load"):
+        result = command(verb, catalogue)
+        assert result.exit_code == 1
+        assert said in result.output
+        assert "Traceback" not in result.output
+
+
+def test_shows_a_customer_with_nothing_cut(command: Command, catalogue: Path, cloud: Cloud, server: Server) -> None:
+    command("load", catalogue)
+    assert "CHAT-0001-LONG-ENOUGH-TO-BE-CUT" in command("customers", "show", "FR40303265045").output
+    shown = command("customers", "show", TAX_ID).output
+    assert server.claims["sub"] in shown
+    assert "active" in shown
+    assert "host-a" in shown
+
+
+def test_release_disable_enable_and_rotate(command: Command, cloud: Cloud, server: Server) -> None:
+    assert "final no" in command("installations", "release", TAX_ID, "Milano").output
+    assert "nothing to release" in command("installations", "release", TAX_ID, "Milano").output
+    assert command("installations", "disable", TAX_ID, "Milano").exit_code == 0
+    assert server.validate().json()["code"] == "INSTALLATION_RELEASED"
+    assert command("installations", "enable", TAX_ID, "Milano").exit_code == 0
+    new = command("installations", "rotate-token", TAX_ID, "Bergamo").output.strip()
+    assert Server(cloud, machine="b").activate(new).status_code == 201
+
+
+def test_opens_a_window(command: Command, cloud: Cloud) -> None:
+    assert "Open until" in command("customers", "open-window", TAX_ID, "--minutes", 30).output
+    assert cloud.post("/v1/activation-requests", {"tax_id": TAX_ID}).status_code == 200
+
+
+def test_rotates_a_key(command: Command, cloud: Cloud) -> None:
+    kid = command("keys", "publish").output.split()[1].rstrip(".")
+    assert kid in command("keys", "list").output
+    too_new = command("keys", "switch", kid)
+    assert too_new.exit_code == 1
+    assert "too new" in too_new.output
+    assert command("keys", "switch", kid, "--at-once").exit_code == 0
+    current = key_sets.get()
+    assert current
+    signing = current.key_set.signing("server")
+    assert signing
+    assert signing.kid == kid
+    assert command("keys", "revoke", kid).exit_code == 1
+
+
+def test_makes_no_second_first_key_set(command: Command) -> None:
+    result = command("keys", "init")
+    assert result.exit_code == 1
+    assert "already" in result.output
+
+
+def test_writes_the_profile_that_pins_the_root(command: Command, cloud: Cloud) -> None:
+    result = command("profile", "--site", "https://one.example", "--site", "https://two.example")
+    profile = json.loads(result.output)
+    assert profile["root_keys"] == cloud.stack.vendor_profile["root_keys"]
+    assert profile["sites"] == ["https://one.example", "https://two.example"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("customers", "show", "IT00743110158"), "not a valid tax id"),
+        (("customers", "show", "DE811569869"), "no such customer"),
+        (("installations", "release", TAX_ID, "Torino"), "no such customer or installation"),
+        (("keys", "publish", "--root", "file:/nowhere/root.pem"), "No such file"),
+        (("keys", "publish", "--root", "nonsense"), "the root is kms:"),
+        (("keys", "switch", "unknown"), "publish it first"),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_a_sentence(command: Command, words: tuple[str, ...], said: str) -> None:
+    result = command(*words)
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+    assert "Traceback" not in result.output
