@@ -5,9 +5,12 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from botocore.session import Session
 from licensing import administration, loading
+from licensing.store import accounts, key_sets, servers, vendor
 from licensing.store.accounts import StandingItem
 from licensing.store.servers import ServerItem
+from licensing.store.tables import Item
 
 from tests.support.cloud import TAX_ID, Cloud, Server
 
@@ -85,3 +88,24 @@ def test_a_server_s_state_is_one_write_unit(twenty: Server) -> None:
     item = ServerItem.get(administration.find_installation(account, "Milano")).serialize()
     assert len(item["n"]["M"]) == 8
     assert item_size(item) <= WRITE_UNIT
+
+
+def test_a_cold_function_makes_one_client_per_table(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    create = Session.create_client
+
+    def counted(self: Session, service_name: str, *rest: Any, **options: Any) -> Any:
+        made.append(service_name)
+        return create(self, service_name, *rest, **options)
+
+    for model in (StandingItem, vendor.VendorItem, key_sets.KeySetItem):
+        if "_connection" in vars(model):
+            monkeypatch.delattr(model, "_connection")
+    for model in (Item, ServerItem):
+        monkeypatch.setattr(model, "_connection", None)
+    monkeypatch.setattr(Session, "create_client", counted)
+    accounts.get_standing("cus_1", "ins_1")
+    vendor.get()
+    key_sets.get()
+    servers.get("ins_1")
+    assert made.count("dynamodb") == 2

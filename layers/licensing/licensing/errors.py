@@ -53,13 +53,6 @@ class ClockSkewed(LicensingError):
     detail = "This machine's clock is too far off. Set it right; our time is {server_time}."
 
 
-class Unauthorized(LicensingError):
-    """Raised when a request needs credentials and brings none."""
-
-    code, status = "UNAUTHORIZED", 401
-    detail = "This request needs credentials."
-
-
 class CodeWrong(LicensingError):
     """Raised when the one-time code does not match; also for a tax id that nobody has."""
 

@@ -25,12 +25,8 @@ from licensing.store.attributes import Json
 class ServerItem(Model):
     """Short attribute names: they count towards the item's size at each of a fleet's writes."""
 
-    class Meta:
+    class Meta(tables.Reach):
         table_name = deployment.state_table()
-        region = deployment.region()
-        connect_timeout_seconds = 2
-        read_timeout_seconds = 4
-        max_retry_attempts = 3
 
     pk = UnicodeAttribute(hash_key=True)
     version = NumberAttribute(attr_name="v")
