@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import boto3
 from aws_lambda_powertools import Logger
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.transactions import TransactWrite
 
@@ -83,9 +82,8 @@ def request(
 
 
 def _queue_mail(message: Mapping[str, str]) -> None:
-    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
     try:
-        boto3.client("sqs", config=config).send_message(
+        boto3.client("sqs", config=deployment.aws_config()).send_message(
             QueueUrl=deployment.activation_code_queue_url(), MessageBody=json.dumps(message), DelaySeconds=_MAIL_DELAY
         )
     except (ClientError, BotoCoreError) as error:

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import boto3
 from aws_lambda_powertools import Logger
-from botocore.config import Config
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import BaseModel
 
@@ -61,8 +60,7 @@ def send(message: Message, queued_at: float, now: datetime) -> None:
         return
     until = datetime.fromtimestamp(int(request.code_until), now.tzinfo)
     mail = compose(customer, vendor_settings(now), message.code, until, recipients)
-    config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
-    boto3.client("sesv2", config=config).send_email(
+    boto3.client("sesv2", config=deployment.aws_config()).send_email(
         FromEmailAddress=sender(vendor_settings(now)),
         Destination={"ToAddresses": recipients},
         Content={"Raw": {"Data": mail.as_bytes()}},

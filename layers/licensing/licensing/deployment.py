@@ -1,10 +1,21 @@
-"""The one place that reads the environment, and the one clock."""
+"""The one place that reads the environment, the one clock, and how patient we are with AWS."""
 
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from botocore.config import Config
+
 from licensing.errors import OnlyAtHomeSite
+
+#: Seconds, and tries in all: three calls in a row that fail altogether stay within a function's 25 seconds.
+CONNECT_TIMEOUT, READ_TIMEOUT, TRIES = 1, 2, 3
+
+
+def aws_config() -> Config:
+    """How a client of boto3 is made."""
+    retries = {"mode": "standard", "total_max_attempts": TRIES}
+    return Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, retries=retries)  # type: ignore[arg-type]
 
 
 def _system_clock() -> datetime:

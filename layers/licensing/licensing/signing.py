@@ -9,16 +9,14 @@ from typing import Any, Protocol
 
 import boto3
 import jwt
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from jwt.utils import der_to_raw_signature
 
+from licensing import deployment
 from licensing.errors import TemporarilyUnavailable
-
-_CONFIG = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
 
 
 class Signer(Protocol):
@@ -52,7 +50,7 @@ class KmsSigner:
 
     def __init__(self, key_id: str) -> None:
         self._key_id = key_id
-        self._kms = boto3.client("kms", config=_CONFIG)
+        self._kms = boto3.client("kms", config=deployment.aws_config())
 
     def sign(self, message: bytes) -> bytes:
         """See Signer."""
@@ -85,7 +83,7 @@ def signer_for(place: str, kid: str) -> Signer:
     if kind == "kms":
         return KmsSigner(name)
     try:
-        secret = boto3.client("secretsmanager", config=_CONFIG).get_secret_value(SecretId=name)
+        secret = boto3.client("secretsmanager", config=deployment.aws_config()).get_secret_value(SecretId=name)
         pem = json.loads(secret["SecretString"])[kid]
     except (ClientError, BotoCoreError, KeyError, ValueError) as error:
         raise TemporarilyUnavailable from error

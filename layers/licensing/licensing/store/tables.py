@@ -23,12 +23,12 @@ _CONFLICT_TRIES = 5
 
 
 class Reach:
-    """How a table is reached: with less patience than a function has time."""
+    """How a table is reached; PynamoDB would wait half a minute."""
 
     region = deployment.region()
-    connect_timeout_seconds = 2
-    read_timeout_seconds = 4
-    max_retry_attempts = 3
+    connect_timeout_seconds = deployment.CONNECT_TIMEOUT
+    read_timeout_seconds = deployment.READ_TIMEOUT
+    max_retry_attempts = deployment.TRIES - 1
 
 
 class Item(Model):
