@@ -24,11 +24,18 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from license_manager import profile
+from license_manager.errors import Unreachable
+from license_manager.home import Home
+from license_manager.machine import Machine
+from license_manager.manager import Manager
+from license_manager.settings import Settings
 
 from infra.local.stack import Stack
 
@@ -303,6 +310,44 @@ def test_activates_fails_over_and_returns_through_a_proxy(proxy: int, server: Se
         stack.sites[0].start()
     assert "Operation completed (Site 1)" in server.succeeds("validate")
     assert PASSWORD not in "".join(server.succeeds(*command) for command in (["log"], ["settings", "show"], ["test"]))
+
+
+class Lossy(httpx.HTTPTransport):
+    """Cuts the connection after the cloud has activated, before its answer arrives."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        if request.url.path == "/v1/activations":
+            response.close()
+            raise httpx.ReadError("cut", request=request)
+        return response
+
+
+def test_an_activation_whose_answer_was_lost_is_settled_with_the_real_cloud(
+    server: Server, stack: Stack, company: Authority, token: str
+) -> None:
+    def lose_answer() -> None:
+        cut = Lossy(verify=ssl.create_default_context(cafile=str(company.file)))
+        vendor = profile.read(server.vendor)
+        with (
+            Manager(Home(server.home), vendor, Settings(), Machine(), http=cut) as manager,
+            pytest.raises(Unreachable, match="cut before the answer came"),
+        ):
+            manager.activate({"activation_token": token})
+
+    server.succeeds("activate", "--token", token)
+    lose_answer()
+    assert "First validation (Site 1)" in server.succeeds("validate")
+    assert "Operation completed (Site 1)" in server.succeeds("validate")
+    lose_answer()
+    assert "is available again" in server.succeeds("deactivate", "--yes")
+    assert "First validation (Site 1)" in server.succeeds("activate", "--token", token)
+    stack.sites[0].stop()
+    try:
+        assert server.run("activate", "--again", "--token", token).returncode == 4
+        assert "Operation completed (Site 2)" in server.succeeds("validate")
+    finally:
+        stack.sites[0].start()
 
 
 def test_a_manual_choice_sticks_while_its_site_is_away(server: Server, stack: Stack, token: str) -> None:

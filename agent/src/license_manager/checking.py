@@ -1,7 +1,7 @@
 """May this product run, what may it use, and if not, why: offline, in microseconds.
 
-The state is read and its signatures are verified once per change of the state file. From then on an answer is one
-`stat`, two clock readings and a comparison, until the next local midnight or the next beginning or end of an entitlement.
+The state is read and its signatures are verified once per change of the state file. From then on an answer is two
+`stat`s, two clock readings and a comparison, until the next local midnight or the next beginning or end of an entitlement.
 Nothing here writes, and nothing here opens a connection.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 FOREVER = float("inf")
+LOOK_AGAIN = 1.0
+"""Seconds after which something that was wrong with the files is looked at again."""
+_Stamp = tuple[int, int, int, int] | int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,7 @@ def verify(
     from . import trust
 
     try:
-        key_set = trust.read_key_set(state.key_set, root_keys or vendor.root_keys, vendor.issuer)
+        key_set = trust.read_key_set(state.key_set, vendor.root_keys if root_keys is None else root_keys, vendor.issuer)
         token = trust.read_server_token(state.server_token, key_set, vendor.issuer)
         verdict = trust.read_verdict(state.verdict, key_set, vendor.issuer) if state.verdict else None
         entitlements = tuple(read_entitlement(entitlement) for entitlement in token.entitlements)
@@ -292,66 +295,84 @@ def _refusal(code: str, reason: str) -> Check:
     return Check(False, "refused", code, reason)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One look at the disk and the answer that follows. Replaced as a whole, so that threads never mix two of them."""
+
+    seen: tuple[_Stamp, _Stamp]
+    looked_at: float  # by the boot clock
+    clock: TrustedClock
+    standing: Standing
+    answer: Check
+    good_until: float
+
+
 class _Place:
     """One home as one product sees it, with what was verified there and the answer that is good for now."""
 
-    path: Path
-    root_keys: Sequence[Mapping[str, Any]] | None  # also keeps the id() in the cache's key from being reused
-    _file: str = ""
-    _seen: tuple[int, int, int] | None = None
-    _clock: TrustedClock = field(default_factory=TrustedClock)
-    _standing: Standing | None = None
-    _answer: Check | None = None
-    _good_until: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._file = str(self.path / STATE_FILE)
+    def __init__(self, path: Path, root_keys: Sequence[Mapping[str, Any]] | None) -> None:
+        self._path = path
+        self._root_keys = root_keys  # also keeps the id() in the cache's key from being reused
+        self._profile_path = profile.locate(None, path, os.environ)
+        self._state_file = str(path / STATE_FILE)
+        self._profile_file = str(self._profile_path)
+        self._view: _View | None = None
 
     def check(self) -> Check:
-        try:
-            status = os.stat(self._file)
-        except OSError:
-            self._seen = None
-            return not_activated(self._contact())
-        seen = (status.st_mtime_ns, status.st_ino, status.st_size)
-        if seen != self._seen:
-            self._standing, self._answer = self._verified(), None
-            self._seen = seen
-        now = self._clock.now()
-        answer = self._answer
-        if answer is None or now >= self._good_until:
-            answer, self._good_until = judge(cast(Standing, self._standing), now)
-            self._answer = answer
-        return answer
+        view = self._view
+        seen = (_stamp(self._state_file), _stamp(self._profile_file))
+        # What is wrong may pass without a trace on the files: no descriptors left, a folder that was closed.
+        if (
+            view is None
+            or view.seen != seen
+            or (view.standing.broken is not None and since_boot() - view.looked_at >= LOOK_AGAIN)
+        ):
+            standing, clock = self._look()
+            answer, good_until = judge(standing, clock.now())
+            view = self._view = _View(seen, since_boot(), clock, standing, answer, good_until)
+        now = view.clock.now()
+        if now >= view.good_until:
+            answer, good_until = judge(view.standing, now)
+            view = self._view = replace(view, answer=answer, good_until=good_until)
+        return view.answer
 
-    def _verified(self) -> Standing:
-        self._clock = TrustedClock()
-        from .fingerprint import of_this_machine
-
-        home = Home(self.path)
+    def _look(self) -> tuple[Standing, TrustedClock]:
         try:
-            state = load(home)
+            state = load(Home(self._path))
         except StateDamaged as error:
             reason = f"{error.detail} {texts.ASK.format(contact=self._contact())}"
-            return Standing("", broken=Check(False, "not_activated", error.code, reason))
+            return _broken(Check(False, "not_activated", error.code, reason))
         except (NotPrivate, OSError) as error:
-            return Standing("", broken=_refusal("STATE_NOT_PRIVATE", str(error)))
+            return _broken(_refusal("STATE_NOT_PRIVATE", str(error)))
+        if state.server_token is None:
+            return _broken(not_activated(self._contact()))
         try:
-            vendor = self._vendor()
+            vendor = profile.read(self._profile_path)
         except LicenseManagerError as error:
-            return Standing("", broken=_refusal(error.code, error.detail))
-        self._clock = state.clock(time.time, since_boot, this_boot())
-        return verify(state, vendor, of_this_machine, self.root_keys)
+            return _broken(_refusal(error.code, error.detail))
+        from .fingerprint import of_this_machine
 
-    def _vendor(self) -> profile.VendorProfile:
-        return profile.read(profile.locate(None, self.path, os.environ))
+        clock = state.clock(time.time, since_boot, this_boot())
+        return verify(state, vendor, of_this_machine, self._root_keys), clock
 
     def _contact(self) -> str:
         try:
-            return self._vendor().contact_line
+            return profile.read(self._profile_path).contact_line
         except LicenseManagerError:
             return texts.THE_VENDOR
+
+
+def _broken(answer: Check) -> tuple[Standing, TrustedClock]:
+    return Standing("", broken=answer), TrustedClock()
+
+
+def _stamp(path: str) -> _Stamp:
+    """What changes with a file's content, owner or mode; the error's number for a file that can't be looked at."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
 
 
 _places: dict[tuple[str | None, int], _Place] = {}

@@ -52,8 +52,9 @@ class Surroundings:
     home: Home = field(default_factory=lambda: Home(Path()))
     vendor: Path | None = None
 
-    def manager(self) -> Manager:
-        """A License Manager with the profile and settings as they are now. Raises Misuse, NotPrivate."""
+    def manager(self, chosen: settings.Settings | None = None) -> Manager:
+        """A License Manager with the profile as it is now, and the settings, unless others are chosen. Raises Misuse,
+        NotPrivate."""
         path = profile.locate(self.vendor, self.home.path, self.machine.environ)
         vendor = profile.read(path)
         own = self.home / profile.PROFILE_FILE
@@ -61,7 +62,7 @@ class Surroundings:
         return Manager(
             self.home,
             vendor,
-            settings.load(self.home),
+            settings.load(self.home) if chosen is None else chosen,
             self.machine,
             http=self.http,
             profile_content=content,
@@ -76,7 +77,7 @@ _JSON = typer.Option("--json", help="Print JSON, for programs.")
 def main_callback(
     context: Here,
     home: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="DIR", help="Where state, settings and log are. (Or by LICENSE_MANAGER_HOME.)"),
     ] = None,
     vendor: Annotated[
@@ -88,6 +89,9 @@ def main_callback(
         typer.echo(f"license-manager {__version__}")
         raise typer.Exit(OK)
     here = context.ensure_object(Surroundings)
+    with _told():
+        if home == "":  # an unset variable of a script must not become the current folder
+            raise Misuse("USAGE", texts.HOME_EMPTY)
     here.home, here.vendor = Home(locate(home, here.machine.environ)), vendor
     if context.invoked_subcommand is None:
         with _told(), here.manager() as manager:
@@ -114,17 +118,21 @@ def activate(
         if sum(option is not None for option in (tax_id, token, file)) > 1:
             raise Misuse("USAGE", texts.ONE_WAY_ONLY)
         answers = _answers(file) if file is not None else {}
-        if answers.get("settings"):
-            settings.save(here.home, settings.change(settings.load(here.home), answers["settings"]))
-        with here.manager() as manager:
+        changes = answers.get("settings") or {}
+        with here.manager(settings.change(settings.load(here.home), changes)) as manager:
             _refuse_second_activation(manager, again)
+            if changes:
+                settings.update(here.home, changes)
             unattended = file is not None
             token = answers.get("activation_token", token)
             tax_id = answers.get("tax_id", tax_id)
             installation = answers.get("installation", installation)
             outcome: Outcome | None
             if token is not None:
-                outcome = manager.activate({"activation_token": _secret(token)})
+                token = _secret(token)
+                if not token:
+                    raise Misuse("USAGE", texts.EMPTY_TOKEN)
+                outcome = manager.activate({"activation_token": token})
             elif tax_id is not None and unattended:
                 outcome = _unattended(manager, tax_id, installation)
             elif tax_id is not None:
@@ -195,7 +203,7 @@ def site_use(context: Here, choice: Annotated[str, typer.Argument(metavar="1|2|a
         with here.manager() as manager:
             if changed.site == "2" and len(manager.vendor.sites) < 2:
                 raise Misuse("NO_SECOND_SITE", texts.NO_SECOND_SITE)
-            settings.save(here.home, changed)
+            settings.update(here.home, {"site": choice})
             shown = texts.SITE_AUTO if changed.site == "auto" else f"Site {changed.site}"
             _log(manager, "site use", "OK", shown)
         screens.console().print(texts.SITE_SAVED.format(choice=shown))
@@ -281,8 +289,7 @@ def settings_set(
     """Change one setting, such as: settings set proxy http://user:password@proxy.example:3128"""
     here = _here(context)
     with _told():
-        changed = settings.change(settings.load(here.home), {name: _secret(value)})
-        settings.save(here.home, changed)
+        changed = settings.update(here.home, {name: _secret(value)})
         shown = changed.shown()[name] or "not set"
         with here.home.locked(10):
             now = here.machine.wall()
@@ -306,13 +313,13 @@ def _told() -> Iterator[None]:
         error_console.print(texts.STOPPED)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
-        error_console.print()
+        error_console.print(f"\n{texts.SERVICE_STOPPED}")
         raise typer.Exit(FAILED) from error
     except LicenseManagerError as error:
         error_console.print(f"✘ {error.detail}", style="red", markup=False)
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
-        where, why = error.filename or "A file", error.strerror or error
+        where, why = error.filename or texts.A_FILE, error.strerror or error
         sentence = texts.HOME_NOT_WRITABLE.format(path=where, why=why)
         error_console.print(f"✘ {sentence}", style="red", markup=False)
         raise typer.Exit(FAILED) from error
@@ -365,7 +372,7 @@ def _unattended(manager: Manager, tax_id: str, installation: str | None) -> Outc
 def _answers(path: Path) -> dict[str, Any]:
     """The answers of an unattended activation. Raises Misuse."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_bytes())  # of any Unicode encoding, with or without a mark in front
         if not isinstance(document, dict):
             raise ValueError("it is not a JSON object")
         unknown = document.keys() - {"activation_token", "tax_id", "installation", "settings"}

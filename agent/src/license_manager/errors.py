@@ -30,13 +30,17 @@ class NotActivated(LicenseManagerError):
 
 
 class Unreachable(LicenseManagerError):
-    """Raised when no site gave an answer that can be used; `retry_after` is what a site asked for, in seconds."""
+    """Raised when no site gave an answer that can be used; `retry_after` is what a site asked for, in seconds.
+
+    `sent` is false where the request certainly had no effect: it reached no site that could have followed it.
+    """
 
     exit_code = 4
 
-    def __init__(self, code: str, detail: str, retry_after: float | None = None) -> None:
+    def __init__(self, code: str, detail: str, retry_after: float | None = None, *, sent: bool = True) -> None:
         super().__init__(code, detail)
         self.retry_after = retry_after
+        self.sent = sent
 
 
 class Refused(LicenseManagerError):

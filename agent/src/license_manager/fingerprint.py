@@ -15,11 +15,12 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 ENOUGH = 3
+#: A source that fails so has nothing on this machine; any other failure (no file descriptors left) may be over soon.
+ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError, ValueError, subprocess.CalledProcessError)
 _SALT = "license-manager/fingerprint/1"
 
 
@@ -37,34 +38,37 @@ def matches(enrolled: Mapping[str, str], current: Mapping[str, str]) -> bool:
     return 2 * same > len(enrolled)
 
 
-def collect(
-    sources: Mapping[str, Callable[[], str | None]], fallback: Mapping[str, Callable[[], str | None]]
-) -> dict[str, str]:
-    """Hashes what the sources yield; where that is less than three (a container), what the fallback yields too."""
-    found = _hashes(sources)
-    for name, source in fallback.items():
-        if len(found) >= ENOUGH:
-            break
-        found.update(_hashes({name: source}))
-    return found
+class Collector:
+    """The components of a machine: hashes of what the sources yield, and where that is less than three (a container),
+    of what the fallback yields too. They are read once, unless a source failed for a reason that may pass."""
 
+    def __init__(
+        self, sources: Mapping[str, Callable[[], str | None]], fallback: Mapping[str, Callable[[], str | None]]
+    ) -> None:
+        self._sources = sources
+        self._fallback = fallback
+        self._kept: Mapping[str, str] | None = None
 
-@cache
-def of_this_machine() -> Mapping[str, str]:
-    """The components of this machine, read once per process."""
-    sources = {"linux": _LINUX, "win32": _WINDOWS, "darwin": _MACOS}.get(sys.platform, {})
-    return collect(sources, _ANYWHERE)
-
-
-def _hashes(sources: Mapping[str, Callable[[], str | None]]) -> dict[str, str]:
-    found = {}
-    for name, source in sources.items():
-        value = None
-        with suppress(OSError, ValueError, subprocess.SubprocessError):
-            value = source()
-        if value and value.strip():
-            found[name] = digest(name, value.strip().lower())
-    return found
+    def __call__(self) -> Mapping[str, str]:
+        if self._kept is not None:
+            return self._kept
+        found: dict[str, str] = {}
+        complete = True
+        for name, source in (*self._sources.items(), *self._fallback.items()):
+            if name in self._fallback and len(found) >= ENOUGH:
+                break
+            value = None
+            try:
+                value = source()
+            except ABSENT:
+                pass
+            except (OSError, subprocess.SubprocessError):
+                complete = False
+            if value and value.strip():
+                found[name] = digest(name, value.strip().lower())
+        if complete:
+            self._kept = found
+        return found
 
 
 def _read(path: str) -> str:
@@ -81,7 +85,7 @@ def _match(pattern: str, text: str) -> str | None:
 
 def _machine_id() -> str | None:
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with suppress(OSError):
+        with suppress(*ABSENT):
             if value := _read(path):
                 return value
     return None
@@ -108,7 +112,7 @@ def _linux_cpu() -> str | None:
 def _root_filesystem() -> str | None:
     device = os.stat("/").st_dev
     for link in sorted(Path("/dev/disk/by-uuid").iterdir()):
-        with suppress(OSError):
+        with suppress(*ABSENT):
             if link.stat().st_rdev == device:
                 return link.name
     return None
@@ -183,3 +187,6 @@ _ANYWHERE: dict[str, Callable[[], str | None]] = {
     "architecture": platform.machine,
     "system": platform.system,
 }
+
+of_this_machine = Collector({"linux": _LINUX, "win32": _WINDOWS, "darwin": _MACOS}.get(sys.platform, {}), _ANYWHERE)
+"""The components of this machine."""

@@ -7,7 +7,7 @@ import re
 from rich.console import Console
 
 from . import screens, texts
-from .errors import LicenseManagerError, NotActivated, Refused, StateDamaged
+from .errors import LicenseManagerError, NotActivated, Refused, StateDamaged, Unreachable
 from .manager import CodeSent, Manager, Outcome, Ticket
 from .version import __version__
 
@@ -35,7 +35,7 @@ class Dialogue:
                 out.print()
                 self._show()
             return self._menu()
-        except Quit:
+        except (Quit, KeyboardInterrupt):
             active = self._is_active()
             out.print(texts.GOODBYE if active else texts.STOPPED)
             return 0 if active else 1
@@ -95,6 +95,8 @@ class Dialogue:
                 continue
             try:
                 return self._manager.verify_code(sent.request_id, code)
+            except Unreachable as error:  # the code is still good
+                self._complain(error)
             except Refused as error:
                 tries = error.members.get("tries_left")
                 if error.code == "CODE_WRONG":

@@ -16,6 +16,8 @@ from .errors import Busy, NotPrivate
 APPLICATION = "license-manager"
 HOME_VARIABLE = "LICENSE_MANAGER_HOME"
 LARGEST_FILE = 16 * 1024 * 1024
+#: By these a folder is known as a License Manager's; they belong to state, profile, settings, reporting and journal.
+OWN_FILES = frozenset({"state.json", "vendor.json", "settings.json", "product.json", "log.jsonl"})
 
 
 def is_administrator() -> bool:
@@ -84,14 +86,26 @@ class Home:
         return self.path / name
 
     def prepare(self) -> None:
-        """Makes the folder if it is missing and closes it to others. Raises NotPrivate, OSError."""
+        """Makes the folder if it is missing and closes it to others, if it is a License Manager's: nobody else's folder,
+        such as `/`, must be closed by a slip in an option. Raises NotPrivate, OSError."""
         if not self.path.is_dir():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if sys.platform == "win32":
-                _protect_on_windows(self.path)
         self.require_own()
-        if sys.platform != "win32" and stat.S_IMODE(self.path.stat().st_mode) & 0o077:
+        if not self._is_open():
+            return
+        files = {entry.name for entry in self.path.iterdir()}
+        if files and not files & OWN_FILES:
+            raise NotPrivate("HOME_NOT_OURS", texts.HOME_NOT_OURS.format(path=self.path))
+        if sys.platform == "win32":
+            _protect_on_windows(self.path)
+        else:
             self.path.chmod(0o700)
+
+    def _is_open(self) -> bool:
+        """Whether others may be able to look in; on Windows until there is a state, which is written after this."""
+        if sys.platform == "win32":
+            return not (self.path / "state.json").exists()
+        return stat.S_IMODE(self.path.stat().st_mode) & 0o077 != 0
 
     def require_own(self) -> None:
         """Raises NotPrivate if the folder is another user's."""
@@ -155,6 +169,8 @@ class Home:
         except filelock.Timeout as error:
             raise Busy("BUSY", texts.BUSY.format(home=self.path)) from error
         try:
+            for left in self.path.glob(".state.json.*.new"):  # of a writer that was killed: it holds a private key
+                left.unlink(missing_ok=True)
             yield
         finally:
             lock.release()

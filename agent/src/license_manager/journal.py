@@ -1,5 +1,8 @@
 """The local operation log (A9): one JSON object a line in `log.jsonl`, trimmed to the days that the cloud names.
 
+Only a signed answer tells the time by which it is trimmed: a wall clock that is years ahead must not wipe it. How many
+days is not signed, so a week is always kept.
+
 It holds what was done, when, how it ended and through which site: no token, code, key or password.
 """
 
@@ -13,6 +16,8 @@ from .home import Home
 
 LOG_FILE = "log.jsonl"
 DEFAULT_RETENTION_DAYS = 365
+SHORTEST_RETENTION_DAYS = 7
+MOST_ENTRIES = 20_000
 LONGEST_DETAIL = 1000
 
 
@@ -25,9 +30,10 @@ def append(
     code: str,
     detail: str,
     site: int | None = None,
-    retention_days: int = DEFAULT_RETENTION_DAYS,
+    retention_days: int | None = None,
 ) -> None:
-    """Adds one entry, and drops those that are older than the retention. The caller holds the home's lock."""
+    """Adds one entry. With `retention_days`, `now` must be a time that the vendor signed, and entries that are older
+    than so many days before it are dropped. The caller holds the home's lock."""
     moment = datetime.fromtimestamp(now, UTC)
     entry = {
         "at": _stamp(moment),
@@ -37,8 +43,10 @@ def append(
         "site": site,
         "detail": detail[:LONGEST_DETAIL],
     }
-    oldest = _stamp(moment - timedelta(days=retention_days))
-    kept = [line for line in _lines(home) if _time_of(line) >= oldest]
+    kept = _lines(home)[1 - MOST_ENTRIES :]
+    if retention_days is not None:
+        oldest = _stamp(moment - timedelta(days=max(SHORTEST_RETENTION_DAYS, retention_days)))
+        kept = [line for line in kept if _time_of(line) >= oldest]
     home.write(LOG_FILE, b"".join(line + b"\n" for line in [*kept, json.dumps(entry).encode()]))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 LAST_OK_DAY = 2
@@ -21,11 +20,10 @@ class Rung:
     grace_day: int | None
 
 
-@lru_cache(maxsize=16)
 def zone(name: str) -> tzinfo:
     """The time zone of an IANA name; UTC for a name that this machine does not know."""
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(name)  # which keeps what it has read, and not that it once failed to
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         return UTC
 

@@ -32,7 +32,11 @@ LOCK_TIMEOUT = 90.0
 KEY_SET_LIFE = 86400.0
 #: A longer token goes in the body: API Gateway takes 10,240 bytes of request line and headers in all.
 HEADER_TOKEN = 6000
+#: Refusals that say nothing about a request that was sent before: asked too often, or a proof that is not believed.
+_UNDECIDED = {401, 429}
 PRIMARY = 1
+#: The vendor's final no to a token whose server gave its installation back, or was activated again since.
+RELEASED = "INSTALLATION_RELEASED"
 _Result = TypeVar("_Result")
 
 
@@ -149,8 +153,7 @@ class Manager:
     def unanswered_activation(self) -> bool:
         """Whether an activation was sent whose answer never came."""
         with suppress(StateDamaged):
-            pending = self.state().pending
-            return pending is not None and pending.get("kind") == "activation" and not pending.get("refused")
+            return self.state().activation is not None
         return False
 
     def keep_time(self) -> None:
@@ -184,12 +187,10 @@ class Manager:
         """
         with self._exchange("activate", damaged_is_fine=True) as exchange:
             state = exchange.state
-            pending = state.pending
-            fresh = not (pending and pending.get("kind") == "activation" and pending.get("target") == dict(target))
-            if fresh or pending is None:
+            fresh = state.activation is None or state.activation["target"] != dict(target)
+            if fresh:
                 nonce, private_key = proof.new_nonce(), proof.new_private_key()
-                pending = state.pending = {
-                    "kind": "activation",
+                state.activation = {
                     "nonce": nonce,
                     "private_key": private_key,
                     "target": dict(target),
@@ -205,36 +206,44 @@ class Manager:
                         "nonce": nonce,
                     },
                 }
-                states.save(self.home, state)
-            return self._finish_activation(exchange, pending, fresh)
+            return self._finish_activation(exchange, fresh=fresh)
 
     def repeat_activation(self) -> Outcome:
         """Sends the unanswered activation once more, exactly as it was."""
         with self._exchange("activate") as exchange:
-            pending = exchange.state.pending
-            if pending is None or pending.get("kind") != "activation":
-                raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
-            return self._finish_activation(exchange, pending, fresh=False)
+            return self._finish_activation(exchange, fresh=False)
 
-    def _finish_activation(self, exchange: _Exchange, pending: dict[str, Any], fresh: bool) -> Outcome:
-        private_key, wanted = pending["private_key"], pending["target"].get("installation_id")
+    def _finish_activation(self, exchange: _Exchange, *, fresh: bool, installation: str | None = None) -> Outcome:
+        """Sends the activation that the state holds, and forgets it once it is answered, or certainly had no effect.
+
+        `fresh`: it was never sent before. `installation`: the only one that may come of it.
+        """
+        state, activation = exchange.state, exchange.state.activation
+        if activation is None:
+            raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
+        nonce, private_key = activation["nonce"], activation["private_key"]
+        wanted = installation or activation["target"].get("installation_id")
+        states.save(self.home, state)
 
         def attempt(number: int) -> Outcome:
-            _, document = self._post(number, "/v1/activations", pending["body"], exchange, private_key, None)
-            token = self._accept_token(exchange, document, number, pending["nonce"], private_key, wanted)
+            _, document = self._post(number, "/v1/activations", activation["body"], exchange, private_key, None)
+            token = self._accept_token(exchange, document, number, nonce, private_key, wanted)
+            if self._profile_content is not None:  # first, because a product may look as soon as there is a token
+                self.home.write(PROFILE_FILE, self._profile_content)
+            state.activation = None
             return self._success(exchange, document, token, number, fresh, private_key)
 
         try:
             outcome = self._round(attempt)
         except Refused as error:
-            pending["refused"] = error.code
-            states.save(self.home, exchange.state)
+            if fresh or error.status not in _UNDECIDED:
+                state.activation = None
             raise
         except Unreachable as error:
+            if fresh and not error.sent:
+                state.activation = None
             raise self._needs_home(error) from error
-        if self._profile_content is not None:
-            self.home.write(PROFILE_FILE, self._profile_content)
-        if not _is_due(outcome, exchange.state):
+        if not _is_due(outcome, state):
             return outcome
         # The answer to a repeated request may be days old.
         return self._validate(exchange, [texts.VALIDATED_AGAIN])
@@ -252,8 +261,8 @@ class Manager:
         """Says that only Site 1 hands out installations, where it was Site 2 that turned the request down."""
         if error.code != "STANDBY":
             return error
-        why = texts.ACTIVATION_NOT_AT_CHOICE if self.settings.site == "2" else texts.ACTIVATION_NEEDS_HOME
-        return Unreachable(error.code, f"{why} {error.detail}", error.retry_after)
+        why = texts.NOT_AT_CHOSEN_SITE if self.settings.site == "2" else texts.NEEDS_HOME_SITE
+        return Unreachable(error.code, f"{why} {error.detail}", error.retry_after, sent=error.sent)
 
     # Validation
 
@@ -261,17 +270,13 @@ class Manager:
         """Proves this server and brings home a fresh token or a signed no. Raises NotActivated, Refused, Unreachable,
         Untrusted."""
         with self._exchange("validate") as exchange:
-            pending = exchange.state.pending
-            if pending is not None and pending.get("kind") == "activation" and not pending.get("refused"):
-                # If the cloud has it, the old token is worth nothing any more, and the key of the new one is in here.
-                try:
-                    return self._finish_activation(exchange, pending, fresh=False)
-                except Refused:
-                    if exchange.state.server_token is None:
-                        raise
+            if exchange.state.server_token is None:
+                return self._finish_activation(exchange, fresh=False)
             return self._validate(exchange, [])
 
     def _validate(self, exchange: _Exchange, notes: list[str]) -> Outcome:
+        """Validates with the present token. An unanswered activation does not matter until the vendor says that this
+        token was superseded; then it is asked for again, but never turns this server into another installation."""
         state = exchange.state
         for note in notes:
             exchange.note(note)
@@ -280,7 +285,7 @@ class Manager:
         fresh = not (state.pending and state.pending.get("kind") == "validation")
         if fresh or state.pending is None:
             state.pending = {"kind": "validation", "nonce": proof.new_nonce()}
-            states.save(self.home, state)
+        states.save(self.home, state)  # each time: what can't be written down must not be sent again and again
         nonce = str(state.pending["nonce"])
         told = self._told()
         body = {
@@ -296,14 +301,24 @@ class Manager:
         private_key, server_token = state.private_key, state.server_token
         installation = trust.peek_installation(server_token)
 
-        def attempt(number: int) -> Outcome:
+        def attempt(number: int) -> Outcome | None:
             _, document = self._post(number, "/v1/validations", body, exchange, private_key, server_token)
             if document.get("valid") is True:
                 token = self._accept_token(exchange, document, number, nonce, private_key, installation)
                 return self._success(exchange, document, token, number, fresh, private_key)
-            return self._refusal(exchange, document, number, nonce, installation, fresh)
+            verdict = self._accept_verdict(exchange, document, number, nonce, installation)
+            if verdict.code == RELEASED and state.activation is not None:
+                return None
+            return self._refusal(exchange, document, verdict, number, fresh)
 
         outcome = self._round(attempt)
+        if outcome is None:
+            try:
+                return self._finish_activation(exchange, fresh=False, installation=installation)
+            except Refused:
+                if state.activation is not None:
+                    raise
+            return self._validate(exchange, [])  # the activation came to nothing, so the no counts
         if outcome.ok and not fresh and _is_due(outcome, state):
             return self._validate(exchange, [texts.VALIDATED_AGAIN])
         return outcome
@@ -314,15 +329,15 @@ class Manager:
         """Gives the installation back and forgets it here; returns its name. Raises as `validate`."""
         with self._exchange("deactivate") as exchange:
             state = exchange.state
-            if state.pending and state.pending.get("kind") == "validation":
-                # A validation whose answer was lost has moved the sequence: settle it, or this token counts as a copy.
+            if state.server_token and (state.activation or (state.pending and state.pending["kind"] == "validation")):
+                # What was sent without an answer has moved the place in the cloud: settle it, or this token is too old.
                 with suppress(Refused):
                     self._validate(exchange, [])
             if state.server_token is None or state.private_key is None:
                 raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
             if not (state.pending and state.pending.get("kind") == "deactivation"):
                 state.pending = {"kind": "deactivation", "nonce": proof.new_nonce()}
-                states.save(self.home, state)
+            states.save(self.home, state)
             body = {"nonce": state.pending["nonce"]}
             private_key, server_token = state.private_key, state.server_token
             name = installation_name(state)
@@ -332,8 +347,10 @@ class Manager:
                 if document.get("deactivated") is not True or document.get("nonce") != body["nonce"]:
                     raise Untrusted("WRONG_NONCE", texts.WRONG_NONCE)
 
-            self._round(attempt)
-            retention = _retention(state)
+            try:
+                self._round(attempt)
+            except Unreachable as error:
+                raise self._needs_home(error) from error
             exchange.state = State(
                 key_set=state.key_set,
                 key_set_fetched_at=state.key_set_fetched_at,
@@ -342,7 +359,7 @@ class Manager:
                 anchor=state.anchor,
             )
             states.save(self.home, exchange.state)
-            self._log("deactivate", "ok", "DEACTIVATED", name, None, exchange.clock.now(), retention)
+            self._log("deactivate", "ok", "DEACTIVATED", name, None, exchange.clock.now())
             return name
 
     # Probing
@@ -382,7 +399,7 @@ class Manager:
     def _clock_difference(self, server_time: object) -> str | None:
         try:
             theirs = datetime.fromisoformat(str(server_time)).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         return self._clock_note(theirs)
 
@@ -400,7 +417,7 @@ class Manager:
         self.home.prepare()
         with self.home.locked(LOCK_TIMEOUT):
             try:
-                state = states.load(self.home)
+                state = _usable(states.load(self.home))
             except StateDamaged as error:
                 copy = states.set_damaged_aside(self.home, self.machine.wall())
                 kept = texts.DAMAGED_KEPT.format(copy=copy)
@@ -426,7 +443,7 @@ class Manager:
             if state.server_token is not None and command == "validate":
                 state.last_attempt = {"at": now, "ok": False, "code": error.code, "detail": error.detail}
             states.save(self.home, state)
-        self._log(command, "failed", error.code, error.detail, None, now, _retention(state))
+        self._log(command, "failed", error.code, error.detail, None, now)
 
     def _round(self, attempt: Callable[[int], _Result]) -> _Result:
         """Tries the chosen site, or Site 1 and then Site 2; what a site *answers* is not tried elsewhere (A6)."""
@@ -445,7 +462,15 @@ class Manager:
         waits = [fault.retry_after for _, fault in faults if isinstance(fault, SiteFault) and fault.retry_after]
         standby = any(number != PRIMARY and fault.code == "SITE_STANDBY" for number, fault in faults)
         code = "STANDBY" if standby else faults[0][1].code
-        raise Unreachable(code, texts.ALL_SITES_FAILED.format(faults=sentence), min(waits) if waits else None)
+        # A standby follows nothing; at Site 1 the same answer may come after the work was done.
+        sent = any(
+            fault.sent and not (number != PRIMARY and fault.code == "SITE_STANDBY")
+            for number, fault in faults
+            if isinstance(fault, SiteFault)
+        )
+        raise Unreachable(
+            code, texts.ALL_SITES_FAILED.format(faults=sentence), min(waits) if waits else None, sent=sent
+        )
 
     def _site_order(self) -> list[int]:
         if self.settings.site == "auto":
@@ -483,9 +508,10 @@ class Manager:
             answer = reply.document()
             if reply.status in {200, 201, 202} and answer is not None:
                 return reply.status, answer
-            if not corrected and answer is not None and answer.get("code") == "CLOCK_SKEWED":
-                with suppress(ValueError):
-                    theirs = datetime.fromisoformat(str(answer.get("server_time"))).timestamp()
+            refusal = reply.problem
+            if not corrected and refusal is not None and refusal["code"] == "CLOCK_SKEWED":
+                with suppress(ValueError, OverflowError):
+                    theirs = datetime.fromisoformat(str(refusal.get("server_time"))).timestamp()
                     exchange.skew = theirs - self.machine.wall()
                     if sentence := self._clock_note(theirs):
                         exchange.note(sentence)
@@ -495,22 +521,21 @@ class Manager:
 
     def _fault_of(self, reply: Reply, site: str) -> LicenseManagerError:
         """A refusal that the API stands behind, or a fault of what lies between."""
-        document, host = reply.document(), urlsplit(site).netloc
-        code = document.get("code") if document else None
-        if document is None or (not isinstance(code, str) and reply.status < 429):
+        document, host = reply.problem, urlsplit(site).netloc
+        if reply.status == 429 and reply.document() is not None:  # also by the gateway in front of the API
+            seconds = reply.retry_after
+            slow = texts.TOO_MANY_REQUESTS if seconds else texts.TOO_MANY_REQUESTS_LATER
+            sentence = slow.format(host=host, seconds=round(seconds or 0))
+            return Refused("TOO_MANY_REQUESTS", sentence, status=429, retry_after=seconds)
+        if document is None or reply.status < 400:
             return unexpected_answer(reply, site, self.transport.proxy_for(site))
-        detail = plain(document.get("detail") or document.get("message") or "")
+        code, detail = document["code"], plain(document.get("detail") or "")
         if reply.status == 503 and code == "TEMPORARILY_UNAVAILABLE" and detail:
             return SiteFault("SITE_STANDBY", texts.SITE_STANDBY.format(host=host, detail=detail), reply.retry_after)
         if reply.status >= 500:
             return SiteFault(
                 "SITE_TROUBLE", texts.SITE_TROUBLE.format(host=host, status=reply.status), reply.retry_after
             )
-        if reply.status == 429:
-            seconds = reply.retry_after
-            slow = texts.TOO_MANY_REQUESTS if seconds else texts.TOO_MANY_REQUESTS_LATER
-            sentence = slow.format(host=host, seconds=round(seconds or 0))
-            return Refused("TOO_MANY_REQUESTS", sentence, status=429, retry_after=seconds)
         wrong = [
             texts.WRONG_FIELD.format(field=plain(item.get("pointer") or "?", 100), why=plain(item.get("detail") or ""))
             for item in _objects(document.get("errors"))[:5]
@@ -611,12 +636,14 @@ class Manager:
     ) -> Outcome:
         state = exchange.state
         self._settle(exchange, token, fresh)
+        first = document.get("first_validation") is True
+        if number == PRIMARY:
+            state.activation = None  # Site 1 never had it, or this token would be superseded
         state.private_key = private_key
         state.server_token, state.verdict = token.raw, None
         state.labels = _labels(document)
         state.next_validation_at = float(token.next_validation_at)
         state.site_used = number
-        first = document.get("first_validation") is True
         detail = plain(document.get("detail") or "") or (texts.ACTIVATED if first else texts.COMPLETED)
         state.last_attempt = {"at": float(token.issued_at), "ok": True, "code": "VALID", "detail": detail}
         states.save(self.home, state)
@@ -625,23 +652,28 @@ class Manager:
         messages = tuple(message["detail"] for message in state.labels["messages"] if message["detail"])
         return Outcome(True, "VALID", detail, number, first, False, messages, tuple(exchange.notes))
 
-    def _refusal(
+    def _accept_verdict(
         self,
         exchange: _Exchange,
         document: Mapping[str, Any],
         number: int,
         nonce: str,
         installation_id: str | None,
-        fresh: bool,
-    ) -> Outcome:
-        state, raw = exchange.state, document.get("verdict")
+    ) -> trust.Verdict:
+        raw = document.get("verdict")
         if not isinstance(raw, str):
             raise Untrusted("INVALID_TOKEN", texts.TOKEN_INVALID)
         verdict = trust.read_verdict(raw, self._key_set(exchange, number, trust.kid_of(raw)), self.vendor.issuer)
-        self._require_expected(state, verdict, nonce, installation_id)
+        self._require_expected(exchange.state, verdict, nonce, installation_id)
+        return verdict
+
+    def _refusal(
+        self, exchange: _Exchange, document: Mapping[str, Any], verdict: trust.Verdict, number: int, fresh: bool
+    ) -> Outcome:
+        state = exchange.state
         self._settle(exchange, verdict, fresh)
         detail = plain(document.get("detail") or "") or verdict.code
-        state.verdict, state.site_used = raw, number
+        state.verdict, state.site_used = verdict.raw, number
         state.next_validation_at = self._asked_to_return(document, verdict.issued_at)
         at = float(verdict.issued_at)
         state.last_attempt = {"at": at, "ok": False, "code": verdict.code, "detail": detail}
@@ -671,7 +703,7 @@ class Manager:
     def _asked_to_return(document: Mapping[str, Any], issued_at: float) -> float:
         """When to ask again after a no: as asked, which is not signed, but within a minute and a day and an hour."""
         wanted = issued_at + 86400
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             wanted = datetime.fromisoformat(str(document.get("next_validation_at"))).timestamp()
         return max(issued_at + 60, min(issued_at + 25 * 3600, wanted))
 
@@ -694,7 +726,7 @@ class Manager:
         detail: str,
         site: int | None,
         now: float,
-        retention_days: int = journal.DEFAULT_RETENTION_DAYS,
+        retention_days: int | None = None,
     ) -> None:
         journal.append(
             self.home,
@@ -742,15 +774,27 @@ def _retention(state: State) -> int:
     return int(state.labels.get("log_retention_days") or journal.DEFAULT_RETENTION_DAYS)
 
 
+def _usable(state: State) -> State:
+    """The same state, if its keys are keys. Raises StateDamaged."""
+    try:
+        if state.private_key is not None:
+            proof.public_jwk(state.private_key)
+        if state.activation is not None:
+            proof.public_jwk(state.activation["private_key"])
+    except ValueError as error:
+        raise StateDamaged("STATE_DAMAGED", texts.STATE_DAMAGED) from error
+    return state
+
+
 def _labels(document: Mapping[str, Any]) -> dict[str, Any]:
     """What an answer says for people, with everything cut to a shape and a size; it decides nothing."""
     customer, installation = _object(document.get("customer")), _object(document.get("installation"))
     days = document.get("log_retention_days")
     server_time = 0.0
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         server_time = datetime.fromisoformat(str(document.get("server_time"))).timestamp()
     return {
-        "at": server_time,
+        "at": server_time if states.is_time(server_time) else 0.0,
         "customer": {name: plain(customer.get(name) or "", 200) for name in ("name", "tax_id")},
         "installation": {
             name: plain(installation.get(name) or "", 200) for name in ("installation_id", "name", "mode")

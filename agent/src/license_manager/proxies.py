@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from . import texts
+from .errors import Misuse
 from .profile import is_loopback
 
 DIRECT = "direct"
@@ -16,7 +19,8 @@ def choose(url: str, setting: str | None, environ: Mapping[str, str]) -> str | N
     """The proxy's address for a URL, or None to connect directly.
 
     The setting wins over everything. From the environment: HTTPS_PROXY or HTTP_PROXY by the URL's scheme, then
-    ALL_PROXY, in capitals or small; never for this machine itself, and not where NO_PROXY says so.
+    ALL_PROXY, in capitals or small; never for this machine itself, and not where NO_PROXY says so. Raises Misuse for
+    a variable that holds no proxy's address.
     """
     if setting is not None:
         return None if setting == DIRECT else setting
@@ -25,10 +29,31 @@ def choose(url: str, setting: str | None, environ: Mapping[str, str]) -> str | N
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
     if is_loopback(host) or excluded(host, port, _from(environ, "no_proxy")):
         return None
-    found = _from(environ, f"{parts.scheme}_proxy") or _from(environ, "all_proxy")
-    if not found:
-        return None
-    return found if "://" in found else f"http://{found}"
+    for name in (f"{parts.scheme}_proxy", "all_proxy"):
+        if found := _from(environ, name):
+            try:
+                return checked(found)
+            except ValueError as error:
+                raise Misuse("INVALID_SETTING", texts.VARIABLE_WRONG.format(name=name.upper(), why=error)) from error
+    return None
+
+
+def checked(value: object) -> str:
+    """A proxy's address as it is used. Raises ValueError, whose words never hold the value: it may be a password."""
+    if not isinstance(value, str):
+        raise ValueError(texts.BAD_PROXY)
+    address = value if "://" in value else f"http://{value}"
+    try:
+        parts = urlsplit(address)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0) and parts.path in {"", "/"}
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    if parts.scheme.startswith("socks"):
+        raise ValueError(texts.SOCKS_PROXY)
+    if not usable or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+        raise ValueError(texts.BAD_PROXY)
+    return address.rstrip("/")
 
 
 def excluded(host: str, port: int, no_proxy: str) -> bool:
@@ -61,12 +86,8 @@ def excluded(host: str, port: int, no_proxy: str) -> bool:
 
 
 def masked(address: str) -> str:
-    """A proxy's address that may be shown: user name and password replaced."""
-    parts = urlsplit(address)
-    if "@" not in parts.netloc:
-        return address
-    user = parts.username or ""
-    return f"{parts.scheme}://{user}:********@{parts.netloc.rpartition('@')[2]}"
+    """A proxy's address that may be shown: all that stands before the last @ is hidden, however odd it is."""
+    return re.sub(r"^(https?://)?.*@", r"\1********@", address, flags=re.DOTALL)
 
 
 def location(address: str) -> str:

@@ -87,10 +87,11 @@ class Service:
         try:
             with self._open() as manager:
                 return self._step(manager)
-        except (LicenseManagerError, OSError) as error:  # a home or a setting that can't be read may be mended
-            if self._last_said != str(error):
-                self._say(str(error))
-            self._last_said = str(error)
+        except Exception as error:  # a home or a setting that can't be read may be mended
+            sentence = _sentence(error)
+            if self._last_said != sentence:
+                self._say(sentence)
+            self._last_said = sentence
             return LONGEST_SLEEP
 
     def _step(self, manager: Manager) -> float:
@@ -150,10 +151,10 @@ class Service:
         except NotActivated as error:
             self._failures, self._retry_after = 0, None
             return error.detail
-        except LicenseManagerError as error:
+        except Exception as error:  # whatever it is, it must not be repeated without a pause, nor end the service
             self._failures += 1
             self._retry_after = getattr(error, "retry_after", None)
-            return error.detail
+            return _sentence(error)
         finally:
             self.in_flight = False
         self._failures, self._retry_after = 0, None
@@ -161,6 +162,15 @@ class Service:
 
     def _when(self, remaining: float) -> str:
         return texts.moment(self._machine.wall() + remaining, self._machine.time_zone())
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, LicenseManagerError):
+        return error.detail
+    if isinstance(error, OSError):
+        where, why = error.filename or texts.A_FILE, error.strerror or error
+        return texts.HOME_NOT_WRITABLE.format(path=where, why=why)
+    return texts.UNEXPECTED.format(why=f"{type(error).__name__}: {error}")
 
 
 class Stopper(threading.Event):

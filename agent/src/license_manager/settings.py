@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from . import texts
+from . import proxies, texts
 from .errors import Misuse
 from .home import Home
 from .proxies import DIRECT, masked
 from .reporting import checked
 
 SETTINGS_FILE = "settings.json"
+LOCK_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,17 @@ def load(home: Home) -> Settings:
         ) from error
 
 
+def update(home: Home, changes: Mapping[str, Any]) -> Settings:
+    """Changes some settings on disk, and returns all. Raises Misuse, Busy, NotPrivate."""
+    home.prepare()
+    with home.locked(LOCK_TIMEOUT):
+        changed = change(load(home), changes)
+        save(home, changed)
+    return changed
+
+
 def save(home: Home, settings: Settings) -> None:
-    """Writes the settings atomically."""
+    """Writes the settings atomically. The caller holds the home's lock."""
     home.prepare()
     home.write(SETTINGS_FILE, json.dumps(asdict(settings), indent=1).encode())
 
@@ -88,22 +97,7 @@ def _site(value: Any) -> str:
 
 
 def _proxy(value: Any) -> str:
-    if value == DIRECT:
-        return DIRECT
-    if not isinstance(value, str):
-        raise ValueError(texts.BAD_PROXY)
-    address = value if "://" in value else f"http://{value}"
-    try:
-        parts = urlsplit(address)
-        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0) and parts.path in {"", "/"}
-    except ValueError:
-        usable = False
-        parts = urlsplit("")
-    if parts.scheme.startswith("socks"):
-        raise ValueError(texts.SOCKS_PROXY)
-    if not usable or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
-        raise ValueError(texts.BAD_PROXY)
-    return address.rstrip("/")
+    return DIRECT if value == DIRECT else proxies.checked(value)
 
 
 def _ca_file(value: Any) -> str:

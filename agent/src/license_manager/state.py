@@ -16,22 +16,65 @@ from .home import Home
 STATE_FILE = "state.json"
 FORMAT = 1
 
-_SHAPE: dict[str, tuple[type, ...]] = {
-    "format": (int,),
-    "private_key": (str, type(None)),
-    "server_token": (str, type(None)),
-    "verdict": (str, type(None)),
-    "key_set": (str, type(None)),
-    "key_set_fetched_at": (int, float),
-    "pending": (dict, type(None)),
-    "floor": (dict, type(None)),
-    "high_water": (int, float),
-    "anchor": (dict, type(None)),
-    "labels": (dict,),
-    "last_attempt": (dict, type(None)),
-    "next_validation_at": (int, float, type(None)),
-    "answered_at": (int, float, type(None)),
-    "site_used": (int, type(None)),
+LATEST = 1e11
+"""Epoch seconds beyond which a time is damage (the year 5138): a calendar must be able to hold it."""
+
+_Shape = type | Callable[[Any], bool] | dict[str, Any]
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def is_time(value: Any) -> bool:
+    """Whether a value is a time that can be counted with, in epoch seconds."""
+    return type(value) in {int, float} and 0 <= value < LATEST  # NaN is neither
+
+
+def _or_none(shape: _Shape) -> Callable[[Any], bool]:
+    return lambda value: value is None or _fits(value, shape)
+
+
+def _each(shape: _Shape) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(_fits(item, shape) for item in value)
+
+
+def _fits(value: Any, shape: _Shape) -> bool:
+    """Whether a value is of a type, satisfies a predicate, or has just these parts."""
+    if isinstance(shape, dict):
+        return (
+            isinstance(value, dict)
+            and value.keys() == shape.keys()
+            and all(_fits(value[name], part) for name, part in shape.items())
+        )
+    return isinstance(value, shape) if isinstance(shape, type) else shape(value)
+
+
+_LABELS: dict[str, Any] = {
+    "at": is_time,
+    "customer": {"name": str, "tax_id": str},
+    "installation": {"installation_id": str, "name": str, "mode": str},
+    "databases": _each({"name": str, "activated_at": str}),
+    "messages": _each({"code": str, "detail": str}),
+    "log_retention_days": _or_none(_is_whole),
+}
+_SHAPE: dict[str, _Shape] = {
+    "format": lambda value: _is_whole(value) and value == FORMAT,
+    "private_key": _or_none(str),
+    "server_token": _or_none(str),
+    "verdict": _or_none(str),
+    "key_set": _or_none(str),
+    "key_set_fetched_at": is_time,
+    "pending": _or_none({"kind": str, "nonce": str}),
+    "activation": _or_none({"nonce": str, "private_key": str, "target": dict, "body": dict}),
+    "floor": _or_none({"installation_id": str, "generation": _is_whole, "sequence": _is_whole}),
+    "high_water": is_time,
+    "anchor": _or_none({"server_time": is_time, "monotonic": is_time, "boot_id": str}),
+    "labels": lambda value: value == {} or _fits(value, _LABELS),
+    "last_attempt": _or_none({"at": is_time, "ok": bool, "code": str, "detail": str}),
+    "next_validation_at": _or_none(is_time),
+    "answered_at": _or_none(is_time),
+    "site_used": _or_none(_is_whole),
 }
 
 
@@ -39,10 +82,11 @@ _SHAPE: dict[str, tuple[type, ...]] = {
 class State:
     """All times are epoch seconds.
 
-    `pending` is the request whose answer is still owed: `kind`, `nonce`, for an activation also `private_key`, `body`
-    and `refused`. `floor` is the highest (`generation`, `sequence`) accepted for `installation_id`. `labels` are names
-    for people from the last answer; nothing is decided by them. `answered_at` is the time of the last signed answer, yes
-    or no. `last_attempt` holds `at`, `ok`, `code`, `detail`.
+    `pending` is the request of this server whose answer is still owed: `kind`, `nonce`. `activation` is the activation
+    whose answer is still owed: `nonce`, `private_key`, `target`, `body`; it stands beside the others, because until it
+    is answered the present token may still be the good one. `floor` is the highest (`generation`, `sequence`) accepted
+    for `installation_id`. `labels` are names for people from the last answer; nothing is decided by them. `answered_at`
+    is the time of the last signed answer, yes or no. `last_attempt` holds `at`, `ok`, `code`, `detail`.
     """
 
     format: int = FORMAT
@@ -52,6 +96,7 @@ class State:
     key_set: str | None = None
     key_set_fetched_at: float = 0.0
     pending: dict[str, Any] | None = None
+    activation: dict[str, Any] | None = None
     floor: dict[str, Any] | None = None
     high_water: float = 0.0
     anchor: dict[str, Any] | None = None
@@ -62,16 +107,18 @@ class State:
     site_used: int | None = None
 
     def clock(self, wall: Callable[[], float], monotonic: Callable[[], float], boot_id: str) -> TrustedClock:
-        """The trusted clock as this state knows it."""
-        anchor = None
-        if self.anchor is not None:
-            try:
-                anchor = Anchor(
-                    float(self.anchor["server_time"]), float(self.anchor["monotonic"]), str(self.anchor["boot_id"])
-                )
-            except (KeyError, TypeError, ValueError):
-                anchor = None
-        return TrustedClock(self.high_water, anchor, wall=wall, monotonic=monotonic, boot_id=boot_id)
+        """The trusted clock as this state knows it: never earlier than what its token says of itself."""
+        anchor = None if self.anchor is None else Anchor(**self.anchor)
+        high_water = max(self.high_water, self._token_time())
+        return TrustedClock(high_water, anchor, wall=wall, monotonic=monotonic, boot_id=boot_id)
+
+    def _token_time(self) -> float:
+        if self.server_token is None:
+            return 0.0
+        from . import trust
+
+        issued_at: Any = trust.peek(self.server_token).get("iat")
+        return float(issued_at) if is_time(issued_at) else 0.0
 
     def remember(self, clock: TrustedClock) -> None:
         """Takes over what the clock knows now."""
@@ -86,11 +133,10 @@ def parse(content: bytes) -> State:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise StateDamaged("STATE_DAMAGED", texts.STATE_DAMAGED) from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT or document.keys() - _SHAPE.keys():
+    if not isinstance(document, dict) or "format" not in document or document.keys() - _SHAPE.keys():
         raise StateDamaged("STATE_DAMAGED", texts.STATE_DAMAGED)
-    for name, value in document.items():
-        if not isinstance(value, _SHAPE[name]) or isinstance(value, bool):
-            raise StateDamaged("STATE_DAMAGED", texts.STATE_DAMAGED)
+    if not all(_fits(value, _SHAPE[name]) for name, value in document.items()):
+        raise StateDamaged("STATE_DAMAGED", texts.STATE_DAMAGED)
     return State(**document)
 
 

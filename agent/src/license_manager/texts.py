@@ -77,6 +77,12 @@ STATE_DAMAGED = "The License Manager's state file is damaged."
 DAMAGED_KEPT = "The License Manager's state file was damaged. A copy is kept as {copy}. Activate this server again."
 BUSY = "Another License Manager is at work in {home}. Try again in a minute."
 NOT_ACTIVATED_YET = "This server is not activated. Run `license-manager activate`, or `license-manager` to be guided."
+HOME_NOT_OURS = (
+    "{path} is open to other users, and nothing in it is a License Manager's. Name an empty folder or a new one with "
+    "--home or LICENSE_MANAGER_HOME, or close this one first (chmod 700)."
+)
+HOME_EMPTY = "--home names no folder."
+A_FILE = "A file"
 HOME_NOT_WRITABLE = "{path} can't be used: {why}."
 
 # profile and settings
@@ -89,6 +95,7 @@ PROFILE_WRONG = "The vendor profile {path} is not usable: {why}."
 SETTINGS_WRONG = "The settings in {path} are not usable: {why}."
 UNKNOWN_SETTING = "There is no setting {name}. Settings: {names}."
 SETTING_WRONG = "The setting {why}."
+VARIABLE_WRONG = "The environment variable {name} is not usable: {why}."
 BAD_SITE = "site must be auto, 1 or 2"
 NO_SECOND_SITE = "The vendor has one site only."
 BAD_PROXY = "proxy must be an address such as http://user:password@proxy.example:3128, or `direct` for none"
@@ -142,12 +149,13 @@ ANSWER_TOO_LARGE = "The answer of {host} is too large."
 REQUEST_TOO_LARGE = "The request is too large: report fewer databases or counters."
 ALL_SITES_FAILED = "No site could be reached. {faults}"
 ONE_SITE_FAILED = "Site {number}: {fault}"
-ACTIVATION_NEEDS_HOME = (
-    "Activation is served by Site 1 only, and Site 1 can't be reached now. Servers that are already active go on "
-    "through Site 2."
+NEEDS_HOME_SITE = (
+    "Activation and deactivation are served by Site 1 only, and Site 1 can't be reached now. Servers that are active go "
+    "on through Site 2."
 )
-ACTIVATION_NOT_AT_CHOICE = (
-    "Activation is served by Site 1 only, and Site 2 was chosen here. Run `license-manager site use auto` first."
+NOT_AT_CHOSEN_SITE = (
+    "Activation and deactivation are served by Site 1 only, and Site 2 was chosen here. Run "
+    "`license-manager site use auto` first."
 )
 PROBE_OK = "ok, {milliseconds} ms, region {region}"
 
@@ -157,15 +165,12 @@ REFUSED_PLAIN = "The vendor's site answered {code} (status {status})."
 ACTIVATED = "First validation"
 COMPLETED = "Operation completed"
 REPEATING = "An earlier activation was not answered. Repeating it…"
-CONTACTING = "Contacting {vendor}…"
 VALIDATED_AGAIN = "The answer to an earlier request came late; validated once more."
 DEACTIVATED = "This server is deactivated; {name} is available again."
 NOT_DEACTIVATED = "Nothing was changed."
 ASK_DEACTIVATE = (
     "Deactivate {name}? The product stops here at once, and the installation can be given to another server."
 )
-NEXT_VALIDATION = "Next validation: {when}"
-VALIDATE_BEFORE = "Works without contact until: {when}"
 
 # guided flow
 TITLE = "{vendor} · License Manager {version}"
@@ -192,10 +197,10 @@ ASK_NEW_CODE = "Send a new code?"
 NO_INSTALLATIONS = "{customer} has no installation yet. Create one in the portal, or ask {contact}."
 STOPPED = "Stopped. Nothing was activated."
 GOODBYE = "Goodbye."
-ONLY_ONE = "{name} is the only installation, and is taken."
 CHOOSE_BY_OPTION = "{customer} has several installations; name one with --installation: {names}."
 NO_SUCH_INSTALLATION = "{customer} has no installation {name}. There are: {names}."
 CODE_NEEDED = "A code was sent by e-mail, and nobody is here to type it. Run `license-manager activate` in a terminal."
+EMPTY_TOKEN = "The activation token is empty."  # noqa: S105
 ONE_WAY_ONLY = "Use one of --tax-id, --token and --file."
 ANSWERS_WRONG = "The file {path} is not usable: {why}."
 ALREADY_ACTIVE = "This server is active as {name}. Run `license-manager deactivate` first, or add --again."
@@ -211,5 +216,5 @@ SITE_SAVED = "Saved: {choice}. It is used from now on."
 SITE_AUTO = "auto (Site 1 first, Site 2 if it fails)"
 PROXY_IN_USE = "Proxy in use: {proxy}"
 NO_PROXY_IN_USE = "Proxy in use: none"
-UNEXPECTED = "Unexpected trouble: {why}. It is in the log."
+UNEXPECTED = "Unexpected trouble: {why}. It will be tried again."
 NO_ENTITLEMENTS = "No application is licensed on this server at the moment."

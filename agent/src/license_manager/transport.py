@@ -34,13 +34,17 @@ PROBLEM_TYPE = "application/problem+json"
 
 
 class SiteFault(LicenseManagerError):
-    """Raised when a site gave no answer that can be used; `code` names the cause, `detail` says what to do."""
+    """Raised when a site gave no answer that can be used; `code` names the cause, `detail` says what to do.
+
+    `sent` is false where the request can't have reached the site: no connection came about.
+    """
 
     exit_code = 4
 
-    def __init__(self, code: str, detail: str, retry_after: float | None = None) -> None:
+    def __init__(self, code: str, detail: str, retry_after: float | None = None, *, sent: bool = True) -> None:
         super().__init__(code, detail)
         self.retry_after = retry_after
+        self.sent = sent
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,13 @@ class Reply:
     headers: Mapping[str, str]
     seconds: float
     issuer: str | None
+
+    @property
+    def problem(self) -> dict[str, Any] | None:
+        """The problem document with a code by which the vendor's API says no (RFC 9457), or None if that is not its
+        word: a proxy or a filter may answer in JSON, too."""
+        document = self.document() if self.content_type == PROBLEM_TYPE else None
+        return document if document is not None and isinstance(document.get("code"), str) else None
 
     @property
     def retry_after(self) -> float | None:
@@ -91,7 +102,7 @@ class Transport:
         self._clients.clear()
 
     def proxy_for(self, site: str) -> str | None:
-        """The proxy that leads to a site, with its credentials; None if there is none."""
+        """The proxy that leads to a site, with its credentials; None if there is none. Raises Misuse."""
         return proxies.choose(site, self._settings.proxy, self._environ)
 
     def call(
@@ -104,9 +115,11 @@ class Transport:
         try:
             return self._send(self._client(site, proxy), site + path, method, body, headers or {})
         except httpx.HTTPError as error:
-            raise self._fault(error, site, proxy) from error
+            fault = self._fault(error, site, proxy)
+            fault.sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError)
+            raise fault from error
         except httpx.InvalidURL as error:
-            raise SiteFault("DNS", texts.DNS.format(host=_host(site))) from error
+            raise SiteFault("DNS", texts.DNS.format(host=_host(site)), sent=False) from error
 
     def _send(
         self, client: httpx.Client, url: str, method: str, body: bytes | None, headers: Mapping[str, str]
@@ -146,11 +159,9 @@ class Transport:
         timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
         if self._replacement is not None:
             return httpx.Client(transport=self._replacement, timeout=timeout, trust_env=False)
-        if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
-            raise Misuse("INVALID_SETTING", texts.SETTING_WRONG.format(why=texts.SOCKS_PROXY))
         try:
             through = None if proxy is None else httpx.Proxy(proxy, ssl_context=tls if _is_tls(proxy) else None)
-        except ValueError as error:
+        except (ValueError, httpx.InvalidURL) as error:
             raise Misuse("INVALID_SETTING", texts.SETTING_WRONG.format(why=texts.BAD_PROXY)) from error
         return httpx.Client(verify=tls, proxy=through, timeout=timeout, trust_env=False, follow_redirects=False)
 

@@ -168,14 +168,19 @@ def kid_of(raw: str) -> str | None:
     return kid if isinstance(kid, str) else None
 
 
-def peek_installation(raw: str) -> str | None:
-    """The `sub` a token claims, not verified: for showing only."""
+def peek(raw: str) -> dict[str, Any]:
+    """What a token claims, not verified; empty for what is no token."""
     try:
         payload = raw.split(".")[1]
         claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError):
-        return None
-    subject = claims.get("sub") if isinstance(claims, dict) else None
+    except (IndexError, ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def peek_installation(raw: str) -> str | None:
+    """The `sub` a token claims, not verified: for showing only."""
+    subject = peek(raw).get("sub")
     return subject if isinstance(subject, str) else None
 
 

@@ -66,6 +66,7 @@ class Server:
     jkt: str | None = None
     fingerprint: dict[str, str] = field(default_factory=dict)
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    activation_nonce: str = ""
     validated: bool = False
 
 
@@ -180,7 +181,7 @@ class FakeCloud:
             "tz": self.time_zone,
             "nxt": int(tomorrow.timestamp()),
             "min": {"agent_version": None, "app_version": None},
-            "ent": self.entitlements,
+            "ent": [_sparse(entitlement) for entitlement in self.entitlements],
         }
 
     # The API
@@ -258,14 +259,16 @@ class FakeCloud:
         if trouble is not None:
             return trouble
         server = self.servers[wanted]
-        if body["nonce"] in server.answers:
+        repeats = server.status == "active" and body["nonce"] == server.activation_nonce
+        if repeats and server.seq == 0 and server.jkt == thumbprint(body["public_key"]):
             return httpx.Response(201, json=server.answers[body["nonce"]])
-        if server.status == "active" and server.fingerprint != body["fingerprint"]:
+        if repeats or (server.status == "active" and server.fingerprint != body["fingerprint"]):
             return problem(
                 409, "INSTALLATION_TAKEN", "Another server holds this installation. Release it in the portal."
             )
         server.status, server.gen, server.seq = "active", server.gen + 1, 0
         server.jkt, server.fingerprint, server.answers = thumbprint(body["public_key"]), body["fingerprint"], {}
+        server.activation_nonce = body["nonce"]
         answer = self._yes(server, body, first=True)
         return httpx.Response(201, json=answer)
 
@@ -278,15 +281,24 @@ class FakeCloud:
         server = self.servers[claims["sub"]]
         if body["nonce"] in server.answers:
             return httpx.Response(200, json=server.answers[body["nonce"]])
-        if (claims["gen"], claims["seq"]) != (server.gen, server.seq):
+        no = self.no
+        if server.status != "active" or claims["gen"] < server.gen:
+            no = ("INSTALLATION_RELEASED", True)
+        elif claims["seq"] != server.seq:
             return problem(401, "INVALID_TOKEN", "This token is not the latest.")
-        if self.no is not None:
-            code, final = self.no
+        if no is not None:
+            code, final = no
             signed = {
                 name: self.token_claims(server, body["nonce"])[name]
-                for name in ("iss", "aud", "sub", "cus", "gen", "seq", "jti", "iat", "nbf", "nonce")
+                for name in ("iss", "aud", "sub", "cus", "jti", "iat", "nbf", "nonce")
             }
-            signed |= {"code": code, "final": final, "exp": int(self.now) + 86400}
+            signed |= {
+                "gen": claims["gen"],
+                "seq": claims["seq"],
+                "code": code,
+                "final": final,
+                "exp": int(self.now) + 86400,
+            }
             return httpx.Response(
                 200,
                 json={
@@ -311,7 +323,10 @@ class FakeCloud:
         if trouble is not None:
             return trouble
         server = self.servers[claims["sub"]]
-        server.status = "available"
+        if server.status == "active" and claims["gen"] == server.gen:
+            if claims["seq"] < server.seq:
+                return problem(403, "CLONE_SUSPECTED", "This server's state is older. Validate it first.")
+            server.status = "available"
         installation = {"installation_id": server.installation_id, "name": server.name}
         return httpx.Response(200, json={"deactivated": True, "installation": installation, "nonce": body["nonce"]})
 
@@ -362,6 +377,16 @@ def problem(status: int, code: str, detail: str, retry_after: int | None = None,
         headers["retry-after"] = str(retry_after)
     document = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code, **members}
     return httpx.Response(status, content=json.dumps(document).encode(), headers=headers)
+
+
+def _sparse(entitlement: dict[str, Any]) -> dict[str, Any]:
+    """An entitlement as a token holds it: what does not apply is left out."""
+    left_out = {"first_day", "starts_at"} if entitlement.get("starts_at") is None else {"first_day"}
+    return {
+        name: value
+        for name, value in entitlement.items()
+        if name not in left_out and value is not None and value is not False and value != []
+    }
 
 
 def _token_of(request: httpx.Request, body: dict[str, Any]) -> str:

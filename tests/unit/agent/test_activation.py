@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from license_manager import settings
+from license_manager import state as states
 from license_manager.errors import Refused, Unreachable, Untrusted
 from license_manager.manager import CodeSent, Ticket
 
 from tests.unit.agent.conftest import Site
+from tests.unit.agent.fake_cloud import problem
 
 
 def test_activates_by_token_and_says_first_validation(site: Site) -> None:
@@ -71,7 +74,7 @@ def test_the_nonce_is_on_disk_before_anything_is_sent(site: Site) -> None:
 
     def look(number: int, request: httpx.Request) -> None:
         if request.url.path == "/v1/activations":
-            seen.append(site.raw_state()["pending"]["nonce"])
+            seen.append(site.raw_state()["activation"]["nonce"])
 
     site.cloud.intruder = look
     site.activate()
@@ -116,7 +119,7 @@ def test_the_machine_that_holds_an_installation_may_activate_it_again(site: Site
 
 def test_standby_site_is_named_when_it_turns_an_activation_down(site: Site) -> None:
     site.cloud.refuse_connection(1)
-    with pytest.raises(Unreachable, match="Activation is served by Site 1 only") as caught:
+    with pytest.raises(Unreachable, match="Activation and deactivation are served by Site 1 only") as caught:
         site.activate()
     assert caught.value.retry_after == 60
 
@@ -163,15 +166,117 @@ def test_activation_keeps_the_vendor_profile_for_later_commands(site: Site) -> N
     assert (site.path / "vendor.json").read_bytes() == b"{}"
 
 
-def test_a_validation_first_settles_an_activation_whose_answer_was_lost(site: Site) -> None:
-    site.activate()
+def test_the_vendor_profile_is_there_before_a_product_can_see_the_token(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def crash(home: object, state: states.State) -> None:
+        if state.server_token is not None:
+            seen.append((site.path / "vendor.json").exists())
+        kept(site.home, state)
+
+    kept = states.save
+    monkeypatch.setattr(states, "save", crash)
+    manager = site.manager()
+    manager._profile_content = b"{}"
+    with manager:
+        manager.activate({"activation_token": "AT-MILANO"})
+    assert set(seen) == {True}
+
+
+@pytest.mark.parametrize("code", ["APP_VERSION_TOO_OLD", "AGENT_VERSION_TOO_OLD"])
+def test_a_refused_activation_is_asked_for_anew_with_what_has_changed(code: str, site: Site) -> None:
+    site.home.prepare()
+    settings.update(site.home, {"app_version": "Summer 2023"})
+    site.cloud.intruder = lambda number, request: problem(403, code, "No.")
+    with pytest.raises(Refused):
+        site.activate()
+    site.cloud.intruder = None
+    settings.update(site.home, {"app_version": "Summer 2026"})
+    site.computer.fingerprint["mac"] = "changed"
+    assert site.activate().first
+    (_, before), (_, after) = site.cloud.posts("/v1/activations")
+    assert (before["app_version"], after["app_version"]) == ("Summer 2023", "Summer 2026")
+    for changed in ("nonce", "public_key", "fingerprint"):
+        assert before[changed] != after[changed]
+
+
+def test_being_asked_to_slow_down_does_not_forget_an_activation_whose_answer_was_lost(site: Site) -> None:
     site.cloud.lose_answers = 1
-    with site.manager() as manager, pytest.raises(Unreachable):
-        manager.activate({"activation_token": "AT-BERGAMO"})
-    outcome = site.validate()
-    assert outcome.first
-    assert site.state().labels["installation"]["name"] == "Bergamo"
+    with pytest.raises(Unreachable):
+        site.activate()
+    site.cloud.intruder = lambda number, request: problem(429, "TOO_MANY_REQUESTS", "Slowly.")
+    with pytest.raises(Refused):
+        site.activate()
+    site.cloud.intruder = None
+    assert site.activate().first
+    assert site.cloud.servers["ins_1"].gen == 1
+
+
+def lose_answer_to_activation(site: Site, token: str) -> None:
+    site.cloud.lose_answers = 1
+    with pytest.raises(Unreachable):
+        site.activate(token)
+
+
+def test_a_validation_settles_an_activation_of_this_installation_whose_answer_was_lost(site: Site) -> None:
+    site.activate()
+    lose_answer_to_activation(site, "AT-MILANO")
+    assert site.validate().first
+    assert site.state().floor == {"installation_id": "ins_1", "generation": 2, "sequence": 0}
     assert site.validate().detail == "Operation completed"
+
+
+def test_a_validation_goes_on_where_an_activation_never_arrived(site: Site) -> None:
+    site.activate()
+    site.cloud.refuse_connection(1)
+    with pytest.raises(Unreachable):
+        site.activate()
+    assert not site.manager().unanswered_activation()
+    assert site.validate().site == 2
+
+
+def test_an_activation_whose_answer_was_lost_waits_for_site_1_while_the_product_works_on(site: Site) -> None:
+    site.activate()
+    lose_answer_to_activation(site, "AT-MILANO")
+    site.cloud.refuse_connection(1)
+    with pytest.raises(Unreachable, match="Site 1 can't be reached now"):
+        site.validate()
+    assert site.check().allowed
+    site.cloud.down.clear()
+    assert site.validate().first
+
+
+def test_an_unanswered_activation_that_was_refused_after_all_lets_the_no_count(site: Site) -> None:
+    site.activate()
+    lose_answer_to_activation(site, "AT-MILANO")
+    site.cloud.tokens.clear()
+    assert site.validate().code == "INSTALLATION_RELEASED"
+    assert not site.check().allowed
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_validation_never_turns_this_server_into_another_installation(arrives: bool, site: Site) -> None:
+    site.activate()
+    if not arrives:
+        site.cloud.refuse_connection(1)
+        site.cloud.refuse_connection(2)
+    lose_answer_to_activation(site, "AT-BERGAMO")
+    site.cloud.down.clear()
+    site.cloud.lose_answers = 0
+    assert site.validate().detail == "Operation completed"
+    assert site.state().labels["installation"]["name"] == "Milano"
+    assert site.activate("AT-BERGAMO").first
+
+
+def test_a_released_server_does_not_become_another_installation_by_itself(site: Site) -> None:
+    site.activate()
+    lose_answer_to_activation(site, "AT-BERGAMO")
+    site.cloud.servers["ins_1"].status = "available"
+    with pytest.raises(Untrusted, match="another installation"):
+        site.validate()
+    assert site.activate("AT-BERGAMO").first
 
 
 def test_an_activation_that_was_refused_does_not_stand_in_the_way_of_validations(site: Site) -> None:

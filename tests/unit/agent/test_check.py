@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import timeit
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import license_manager
@@ -17,7 +19,7 @@ from license_manager import NotLicensed, checking
 from license_manager.checking import Check
 
 from tests.unit.agent.conftest import Site
-from tests.unit.agent.fake_cloud import Key, rfc3339
+from tests.unit.agent.fake_cloud import NOON, Key, rfc3339
 
 Product = Callable[..., Check]
 
@@ -214,7 +216,15 @@ def test_a_verdict_of_an_earlier_time_does_not_count(site: Site, product: Produc
 def test_damaged_state_is_said_and_not_touched(site: Site, product: Product) -> None:
     site.activate()
     path = site.path / "state.json"
-    for content in (b"", b"{", b"[]", b'{"format": 2}', b'{"format": 1, "server_token": 5}', b"[" * 100_000):
+    for content in (
+        b"",
+        b"{",
+        b"[]",
+        b'{"format": 2}',
+        b'{"format": 1, "server_token": 5}',
+        b"[" * 100_000,
+        b'{"format": 1, "high_water": 1e308}',
+    ):
         path.write_bytes(content)
         answer = product()
         assert (answer.status, answer.code) == ("not_activated", "STATE_DAMAGED")
@@ -226,6 +236,105 @@ def test_a_broken_vendor_profile_is_named(site: Site, product: Product) -> None:
     (site.path / "vendor.json").write_text('{"vendor": "x"}')
     checking._places.clear()
     assert (product().status, product().code) == ("refused", "VENDOR_UNKNOWN")
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, path: Path, error: OSError) -> None:
+    """Lets the next call fail that is about something below a path."""
+    real, left = getattr(module, name), [error]
+
+    def call(about: Any, *arguments: Any, **options: Any) -> Any:
+        if left and str(about).startswith(str(path)):
+            raise left.pop()
+        return real(about, *arguments, **options)
+
+    monkeypatch.setattr(module, name, call)
+
+
+def test_what_was_wrong_for_a_moment_is_looked_at_again(
+    site: Site, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.activate()
+    fail_once(monkeypatch, os, "open", site.path, OSError(24, "Too many open files"))
+    assert product().code == "STATE_NOT_PRIVATE"
+    site.computer.monotonic += 1
+    assert product().allowed
+
+
+def test_files_given_back_to_their_owner_are_read_again(
+    site: Site, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.activate()
+    with monkeypatch.context() as other_user:
+        other_user.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert product().code == "STATE_NOT_PRIVATE"
+    os.chmod(site.path / "state.json", 0o600)
+    assert product().allowed
+
+
+def test_a_vendor_profile_put_back_is_read_again(site: Site, product: Product) -> None:
+    site.activate()
+    profile = (site.path / "vendor.json").read_bytes()
+    (site.path / "vendor.json").unlink()
+    assert product().code == "VENDOR_UNKNOWN"
+    (site.path / "vendor.json").write_bytes(profile)
+    assert product().allowed
+
+
+def test_a_fingerprint_that_could_not_be_read_for_a_moment_is_read_again(site: Site, product: Product) -> None:
+    site.activate()
+    whole, site.computer.fingerprint = site.computer.fingerprint, {}
+    assert product().code == "FINGERPRINT_MISMATCH"
+    site.computer.fingerprint = whole
+    site.computer.monotonic += 1
+    assert product().allowed
+
+
+def test_a_home_that_this_user_may_not_enter_is_not_private(
+    site: Site, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.activate()
+    forbidden = PermissionError(13, "Permission denied")
+    fail_once(monkeypatch, os, "open", site.path, forbidden)
+    fail_once(monkeypatch, os, "stat", site.path, forbidden)
+    answer = product()
+    assert (answer.status, answer.code) == ("refused", "STATE_NOT_PRIVATE")
+    assert "can't be read by this user" in answer.reason
+
+
+def test_an_empty_list_of_root_keys_trusts_nobody(site: Site, product: Product) -> None:
+    site.activate()
+    assert product(root_keys=[]).code == "KEY_SET_FORGED"
+
+
+def test_threads_never_keep_an_answer_about_what_was_there_before(
+    site: Site, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.activate()
+    assert product().allowed
+    site.pass_time(days=1)
+    real = checking.judge
+
+    def judge_slowly(standing: checking.Standing, now: float) -> tuple[Check, float]:
+        monkeypatch.setattr(checking, "judge", real)
+        found = real(standing, now)
+        site.cloud.no = ("INSTALLATION_DISABLED", True)
+        site.validate()
+        assert not product()  # as another thread, in between
+        return found
+
+    monkeypatch.setattr(checking, "judge", judge_slowly)
+    product()
+    assert product().code == "INSTALLATION_DISABLED"
+
+
+def test_time_is_never_earlier_than_the_token(site: Site, product: Product) -> None:
+    site.activate()
+    site.edit_state(high_water=0, anchor=None)
+    site.computer.wall -= 3000 * 86400
+    state = site.state()
+    clock = site.manager().clock(state)
+    assert (clock.now(), clock.turned_back()) == (NOON, 3000 * 86400)
+    assert product().silent_days == 0
 
 
 def test_a_key_revoked_in_the_stored_key_set_is_refused(site: Site, product: Product) -> None:

@@ -267,7 +267,7 @@ def test_settings_never_show_a_password(command: Command, site: Site) -> None:
     done = command("settings", "set", "proxy", "-", typed="http://joe:geheim@proxy.example:3128\n")
     everything = done.output + command("settings", "show").output + command("log").output + command("test").output
     everything += command("settings", "show", "--json").output
-    assert "joe:********@proxy.example:3128" in everything
+    assert "http://********@proxy.example:3128" in everything
     assert "geheim" not in everything
     assert command("settings", "set", "color", "red").exit_code == 2
 
@@ -330,6 +330,77 @@ def test_home_that_can_not_be_made_is_one_sentence(site: Site, tmp_path: Path, c
 def test_version_and_help(command: Command) -> None:
     assert command("--version").output.startswith("license-manager ")
     assert "Exit codes" in command("--help").output
+
+
+def test_a_home_without_a_name_is_wrong_use(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    done = CliRunner().invoke(app, ["--home", "", "run"], obj=Surroundings(machine=site.computer.machine()))
+    assert (done.exit_code, "names no folder" in done.output) == (2, True)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_broken_proxy_of_the_environment_is_one_sentence_without_its_password(command: Command, site: Site) -> None:
+    site.computer.environ["HTTPS_PROXY"] = "http://bob:S3/cret@proxy.example:3128"
+    for arguments in (["test"], ["settings", "show"], ["validate"], ["activate", "--token", "AT-MILANO"]):
+        done = command(*arguments)
+        assert done.exit_code in {2, 3}
+        assert "cret" not in done.output
+    assert "HTTPS_PROXY is not usable" in command("test").output
+
+
+def test_a_refused_unattended_activation_changes_no_setting(command: Command, site: Site, tmp_path: Path) -> None:
+    site.activate()
+    answers = tmp_path / "answers.json"
+    answers.write_text(json.dumps({"activation_token": "AT-BERGAMO", "settings": {"site": "2"}}))
+    assert command("activate", "--file", str(answers)).exit_code == 1
+    assert not (site.path / "settings.json").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_answers_may_be_in_any_unicode(encoding: str, command: Command, tmp_path: Path) -> None:
+    answers = tmp_path / "answers.json"
+    answers.write_bytes(json.dumps({"activation_token": "AT-MILANO"}).encode(encoding))
+    assert command("activate", "--file", str(answers)).exit_code == 0
+
+
+def test_a_cut_connection_at_the_code_asks_for_it_again(command: Command, site: Site) -> None:
+    cuts = [True]
+
+    def cut(number: int, request: httpx.Request) -> None:
+        if number == 1 and request.url.path.endswith("/verify") and cuts:
+            cuts.pop()
+            raise httpx.ReadError("reset", request=request)
+
+    site.cloud.intruder = cut
+    done = command(typed=lines("IT00743110157", "y", "123456", "123456", "1", "q"))
+    assert "was cut before the answer came" in done.output
+    assert "First validation" in done.output
+
+
+def test_an_empty_token_is_not_sent(command: Command, site: Site) -> None:
+    done = command("activate", "--token", "-", typed="")
+    assert (done.exit_code, "token is empty" in done.output) == (2, True)
+    assert site.cloud.requests == []
+
+
+def test_deactivation_names_the_site_choice_that_stands_in_its_way(command: Command, site: Site) -> None:
+    site.activate()
+    command("site", "use", "2")
+    done = command("deactivate", "--yes")
+    assert (done.exit_code, "site use auto" in done.output) == (4, True)
+
+
+def test_leaving_during_a_request_ends_with_a_sentence(command: Command, site: Site) -> None:
+    site.activate()
+
+    def interrupt(number: int, request: httpx.Request) -> None:
+        raise KeyboardInterrupt
+
+    site.cloud.intruder = interrupt
+    done = command(typed=lines("v"))
+    assert (done.exit_code, "Goodbye" in done.output) == (0, True)
+    assert "Stopped." in command("validate").output
 
 
 def test_names_the_field_that_the_site_refuses(command: Command, site: Site) -> None:

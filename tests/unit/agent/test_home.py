@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from license_manager import home as homes
 from license_manager import journal, settings, state
-from license_manager.errors import Busy, Misuse, NotPrivate, StateDamaged
+from license_manager.errors import Busy, Misuse, NotPrivate, StateDamaged, Unreachable
 from license_manager.home import Home, locate
 from license_manager.state import State
 
@@ -48,6 +48,49 @@ def test_an_open_folder_is_closed(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     Home(tmp_path).prepare()
     assert mode(tmp_path) == 0o700
+
+
+@posix
+def test_a_folder_that_holds_our_files_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "vendor.json").touch()
+    tmp_path.chmod(0o755)
+    Home(tmp_path).prepare()
+    assert mode(tmp_path) == 0o700
+
+
+@posix
+def test_a_folder_that_is_somebody_elses_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    tmp_path.chmod(0o755)
+    with pytest.raises(NotPrivate, match="nothing in it is a License Manager's"):
+        Home(tmp_path).prepare()
+    assert mode(tmp_path) == 0o755
+
+
+def test_a_folder_of_windows_is_closed_until_it_holds_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vendor.json").touch()
+    closed: list[Path] = []
+    monkeypatch.setattr(homes.sys, "platform", "win32")
+    monkeypatch.setattr(homes, "_protect_on_windows", closed.append)
+    Home(tmp_path).prepare()
+    assert closed == [tmp_path]
+    (tmp_path / "state.json").touch()
+    Home(tmp_path).prepare()
+    assert closed == [tmp_path]
+
+
+def test_a_half_written_state_with_its_key_does_not_stay(home: Home) -> None:
+    (home / ".state.json.1.2.new").write_bytes(b"key")
+    with home.locked(0):
+        assert [path.name for path in home.path.iterdir()] == [".lock"]
+
+
+def test_settings_are_changed_by_one_at_a_time(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "LOCK_TIMEOUT", 0)
+    with home.locked(0), pytest.raises(Busy):
+        settings.update(home, {"site": "2"})
+    settings.update(home, {"site": "2"})
+    assert settings.update(home, {"validate_at": "06:30"}).site == "2"
 
 
 @posix
@@ -104,7 +147,7 @@ def test_an_administrator_has_the_machine_wide_folder(monkeypatch: pytest.Monkey
 
 
 def test_state_survives_its_file(home: Home) -> None:
-    written = State(private_key="pem", floor={"installation_id": "ins_1"}, high_water=5.0, labels={"at": 1})
+    written = State(private_key="pem", floor={"installation_id": "i", "generation": 1, "sequence": 2}, high_water=5.0)
     state.save(home, written)
     assert state.load(home) == written
 
@@ -116,7 +159,33 @@ def test_damage_is_noticed(content: bytes, home: Home) -> None:
         state.load(home)
 
 
-def append(home: Home, day: int, retention_days: int = 3) -> None:
+WRONG_PARTS: list[dict[str, object]] = [
+    {"high_water": float("nan")},
+    {"high_water": 1e308},
+    {"high_water": -1},
+    {"next_validation_at": float("inf")},
+    {"answered_at": True},
+    {"anchor": {"server_time": 1e18, "monotonic": 1.0, "boot_id": ""}},
+    {"anchor": {"server_time": 1.0}},
+    {"private_key": ""},
+    {"private_key": "-----BEGIN PRIVATE KEY-----"},
+    {"pending": {"kind": "validation"}},
+    {"activation": {"nonce": "n", "private_key": "", "target": {}, "body": {}}},
+    {"floor": {"installation_id": "ins_1"}},
+    {"labels": {"customer": 5}},
+    {"last_attempt": {}},
+]
+
+
+@pytest.mark.parametrize("part", WRONG_PARTS, ids=str)
+def test_a_state_that_was_made_up_is_damage_to_whoever_works_with_it(part: dict[str, object], site: Site) -> None:
+    site.activate()
+    site.edit_state(**part)
+    with pytest.raises(StateDamaged, match="copy is kept"):
+        site.validate()
+
+
+def append(home: Home, day: int, retention_days: int | None = 8) -> None:
     journal.append(
         home,
         now=day * 86400.0,
@@ -131,16 +200,30 @@ def append(home: Home, day: int, retention_days: int = 3) -> None:
 def test_log_is_trimmed_to_the_days_named(home: Home) -> None:
     for day in range(10, 20):
         append(home, day)
-    assert [entry["detail"] for entry in journal.entries(home)] == ["day 16", "day 17", "day 18", "day 19"]
-    append(home, 20, retention_days=1)
-    assert [entry["detail"] for entry in journal.entries(home, last=1)] == ["day 20"]
-    assert len(journal.entries(home)) == 2
+    assert [entry["detail"] for entry in journal.entries(home)] == [f"day {day}" for day in range(11, 20)]
+    assert [entry["detail"] for entry in journal.entries(home, last=1)] == ["day 19"]
+
+
+def test_a_clock_that_is_ahead_does_not_wipe_the_log(site: Site) -> None:
+    site.activate()
+    site.computer.wall += 4000 * 86400
+    site.cloud.refuse_connection(1)
+    site.cloud.refuse_connection(2)
+    with pytest.raises(Unreachable):
+        site.validate()
+    assert [entry["command"] for entry in journal.entries(site.home)] == ["activate", "validate"]
+
+
+def test_a_week_of_log_is_kept_whatever_an_unsigned_number_says(home: Home) -> None:
+    for day in range(10, 20):
+        append(home, day, retention_days=1)
+    assert len(journal.entries(home)) == 8
 
 
 def test_log_follows_the_retention_of_the_last_answer(site: Site) -> None:
-    site.cloud.log_retention_days = 2
+    site.cloud.log_retention_days = 8
     site.activate()
-    site.pass_time(days=3)
+    site.pass_time(days=9)
     site.validate()
     assert [entry["command"] for entry in journal.entries(site.home)] == ["validate"]
 
@@ -181,7 +264,7 @@ def test_settings_go_back_to_their_default_and_refuse_nonsense(home: Home) -> No
 
 def test_password_of_the_proxy_is_masked(home: Home) -> None:
     changed = settings.change(settings.Settings(), {"proxy": "http://joe:geheim@proxy:3128"})
-    assert changed.shown()["proxy"] == "http://joe:********@proxy:3128"
+    assert changed.shown()["proxy"] == "http://********@proxy:3128"
 
 
 def test_edited_settings_are_named(home: Home) -> None:

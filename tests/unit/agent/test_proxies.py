@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from license_manager.errors import Misuse
 from license_manager.proxies import choose, excluded, has_password, location, masked
 
 SITE = "https://licensing.aurora.example"
@@ -60,9 +61,33 @@ def test_no_proxy(host: str, no_proxy: str, expected: bool) -> None:
     assert (found is None) is expected
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://bob:S3/cret@proxy.example:3128",
+        "http://bob:S3#cret@proxy.example:3128",
+        "http://bob:S3?cret@proxy.example:3128",
+        "http://bob:12/cret@proxy.example:3128",
+        "http://[::1",
+        "socks5://bob:S3cret@proxy.example",
+    ],
+)
+def test_a_proxy_of_the_environment_that_is_none_is_named_without_its_value(value: str) -> None:
+    with pytest.raises(Misuse, match="HTTPS_PROXY is not usable") as caught:
+        choose(SITE, None, {"HTTPS_PROXY": value})
+    assert "bob" not in caught.value.detail
+    assert "cret" not in caught.value.detail
+
+
+@pytest.mark.parametrize("secret", ["S3/cret", "S3#cret", "S3?cret", "S3@cret", "S3://cret", ""])
+def test_whatever_stands_before_the_last_at_is_hidden(secret: str) -> None:
+    assert masked(f"http://bob:{secret}@proxy.example:3128") == "http://********@proxy.example:3128"
+    assert masked(f"bob:{secret}@proxy.example:3128") == "********@proxy.example:3128"
+
+
 def test_credentials_are_never_shown() -> None:
     address = "http://joe:ge%40heim@proxy.example:3128"
-    assert masked(address) == "http://joe:********@proxy.example:3128"
+    assert masked(address) == "http://********@proxy.example:3128"
     assert location(address) == "proxy.example:3128"
     assert has_password(address)
     assert masked("http://proxy.example:3128") == "http://proxy.example:3128"

@@ -247,6 +247,29 @@ def test_stop_request_in_the_middle_of_a_request_keeps_the_nonce(site: Site, sai
     assert said == []
 
 
+def test_trouble_with_the_files_pauses_like_any_other_failure(
+    site: Site, service: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.activate()
+    site.pass_time(days=1.1)
+    full = OSError(28, "No space left on device", "state.json")
+    monkeypatch.setattr("license_manager.home.Home.write", lambda *_: (_ for _ in ()).throw(full))
+    loop, _ = service(8 * 60)
+    loop.run()
+    assert 8 <= sum("No space left" in sentence for sentence in said) <= 24
+
+
+def test_trouble_that_nobody_thought_of_does_not_end_the_service(
+    site: Site, service: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.activate()
+    site.pass_time(days=1.1)
+    monkeypatch.setattr(Manager, "validate", lambda _: {}["surprise"])
+    loop, _ = service(8 * 60)
+    loop.run()
+    assert 8 <= sum("Unexpected trouble: KeyError" in sentence for sentence in said) <= 24
+
+
 def test_unreachable_is_an_error_that_carries_its_pause() -> None:
     error = Unreachable("DNS", "No.", 5.0)
     assert isinstance(error, LicenseManagerError)

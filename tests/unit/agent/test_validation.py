@@ -413,6 +413,36 @@ def test_deactivation_settles_a_lost_validation_first(site: Site) -> None:
     assert site.cloud.requests[-2][1].url.path == "/v1/validations"
 
 
+def test_deactivation_settles_an_activation_whose_answer_was_lost(site: Site) -> None:
+    site.activate()
+    site.cloud.lose_answers = 1
+    with pytest.raises(Unreachable):
+        site.activate()
+    with site.manager() as manager:
+        assert manager.deactivate() == "Milano"
+    assert site.cloud.servers["ins_1"].status == "available"
+
+
+def test_json_of_a_filter_in_between_is_not_the_vendors_answer(site: Site) -> None:
+    site.activate()
+    blocked = httpx.Response(451, json={"message": "legal", "code": "BLOCKED"})
+    site.cloud.intruder = lambda number, request: blocked if number == 1 else None
+    assert site.validate().site == 2
+
+
+def test_what_can_not_be_written_down_is_not_sent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.activate()
+    site.cloud.lose_answers = 2
+    with pytest.raises(Unreachable):
+        site.validate()
+    sent = len(site.cloud.requests)
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr("license_manager.home.Home.write", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(OSError, match="No space"):
+        site.validate()
+    assert len(site.cloud.requests) == sent
+
+
 def test_every_command_is_logged_and_no_secret_is(site: Site) -> None:
     site.activate()
     site.validate()
