@@ -9,6 +9,7 @@ from licensing.contract import ActivationRequest, CodeSent, Ticket
 from licensing.errors import IdempotencyKeyReused, TaxIdInvalid, TemporarilyUnavailable, TooManyRequests
 from licensing.http.api import api, document, entry, problems
 from licensing.http.requests import IdempotencyKey, once
+from licensing.rules.tax_ids import normalize
 
 app = api()
 
@@ -31,7 +32,7 @@ def request_activation(
     return once(
         app,
         idempotency_key,
-        "",
+        normalize(body.tax_id),
         now,
         lambda keep: activation.request(body, now, keep),
         lambda answer: 202 if isinstance(answer, CodeSent) else 200,

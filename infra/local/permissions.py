@@ -102,6 +102,12 @@ def _met(operator: str, keys: Mapping[str, Any], need: Need) -> bool:
             return all(set(need.context.get(key, ())) & set(_listed(wanted)) for key, wanted in keys.items())
         case "ForAllValues:StringEquals":
             return all(set(need.context.get(key, ())) <= set(_listed(wanted)) for key, wanted in keys.items())
+        case "ForAllValues:StringLike":
+            return all(
+                any(fnmatchcase(value, pattern) for pattern in _listed(wanted))
+                for key, wanted in keys.items()
+                for value in need.context.get(key, ())
+            )
     raise ValueError(f"infra/local does not know the condition {operator}; teach permissions.py")
 
 

@@ -242,6 +242,23 @@ def test_a_repeated_activation_repeats_its_answer_until_the_first_validation(clo
     assert server.validate().json()["valid"]
 
 
+@pytest.mark.parametrize("meanwhile", ["deactivated", "activated again", "eight validations"])
+def test_an_activation_that_comes_twice_begins_one_generation(cloud: Cloud, meanwhile: str) -> None:
+    server, nonce = Server(cloud), new_nonce()
+    server.activate(cloud.token_of("Milano"), nonce=nonce)
+    goes_on = server
+    if meanwhile == "deactivated":
+        server.deactivate()
+    elif meanwhile == "activated again":
+        goes_on = Server(cloud)
+        goes_on.activate(cloud.token_of("Milano"))
+    else:
+        assert all(server.validate().json()["valid"] for _ in range(9))
+    late = Server(cloud, key=server.key).activate(cloud.token_of("Milano"), nonce=nonce)
+    assert problem(late) == (409, "INSTALLATION_TAKEN")
+    assert goes_on.validate().json()["valid"] == (meanwhile != "deactivated")
+
+
 def test_a_ticket_repeats_its_answer_however_late_and_begins_nothing_again(cloud: Cloud) -> None:
     ticket, server, nonce = ticket_of(cloud), Server(cloud), new_nonce()
     assert with_ticket(server, ticket, "Milano", nonce=nonce).status_code == 201
@@ -308,8 +325,9 @@ def test_an_idempotency_key_replays_the_first_answer(cloud: Cloud) -> None:
     assert ask(cloud, idempotency_key="one") == ask(cloud, idempotency_key="one")
     for _ in range(2):
         ask(cloud, idempotency_key="one")  # replays are no new tries
-    reused = cloud.post("/v1/activation-requests", {"tax_id": UNKNOWN_TAX_ID}, idempotency_key="one")
+    reused = cloud.post("/v1/activation-requests", {"tax_id": f"{TAX_ID} "}, idempotency_key="one")
     assert problem(reused) == (422, "IDEMPOTENCY_KEY_REUSED")
+    ask(cloud, UNKNOWN_TAX_ID, idempotency_key="one")  # somebody else, with the same idea of a key
     cloud.mailed_code()
     assert len(cloud.get("/local/outbox").json()["items"]) == 1
 

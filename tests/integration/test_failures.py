@@ -218,7 +218,7 @@ def test_the_same_idempotency_key_twice_at_once_does_the_work_once(cloud: Cloud)
     twins: list[Any] = []
 
     def twin() -> None:
-        scope = Idempotency("POST /v1/activation-requests\n", key, json.dumps({"tax_id": TAX_ID}).encode())
+        scope = Idempotency(f"POST /v1/activation-requests\n{TAX_ID}", key, json.dumps({"tax_id": TAX_ID}).encode())
 
         def keep(transaction: TransactWrite, answer: BaseModel) -> None:
             scope.keep_in(transaction, 202, answer.model_dump_json(), cloud.now)

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from datetime import time
 from typing import Any
 
 import pytest
@@ -108,6 +109,7 @@ def test_a_changed_catalogue_reaches_every_server(cloud: Cloud) -> None:
         ("products.0.application", "none", "there is no application none"),
         ("customers", [DOCUMENT["customers"][0]] * 2, "more than once"),
         ("vendor", {"name": "V", "validation_window": {"from": "14:00", "to": "10:00"}}, "end later than it begins"),
+        ("vendor", {"name": "V", "validation_window": {"from": "15:00"}}, "end later than it begins"),
         ("vendor", {"name": "V", "lowest_app_version": "X"}, "not among the releases"),
     ],
 )  # fmt: skip
@@ -140,6 +142,42 @@ def test_what_the_file_does_not_mention_stays(cloud: Cloud) -> None:
     assert after.installations == before.installations
     [(key, was)] = before.licenses.items()
     assert after.licenses == {key: replace(was, quantity=12)}
+
+
+def test_what_the_vendor_and_catalogue_parts_do_not_mention_stays(cloud: Cloud) -> None:
+    full = {
+        "name": "V", "releases": ["A", "B"], "lowest_app_version": "A", "notice_days": 9,
+        "contact": {"name": "Desk", "email": "desk@v.example", "phone": "1"},
+        "agent": {"latest": "2.0", "lowest": "1.0", "download_url": "https://v.example"},
+        "validation_window": {"from": "02:00", "to": "04:00"},
+    }  # fmt: skip
+    product = {**DOCUMENT["products"][0], "units_per_sku": 5, "cloud_services": False, "lowest_app_version": "B"}
+    loading.load({**DOCUMENT, "vendor": full, "products": [product]}, cloud.now)
+    vendor, catalogue = loading.vendor_store.get(), loading.vendor_store.catalogue()
+    less = {
+        "name": "V", "lowest_app_version": "B", "agent": {"latest": "2.1"}, "contact": {"email": "new@v.example"},
+        "validation_window": {"to": "05:00"},
+    }  # fmt: skip
+    named = [{key: part[key] for key in ("id", "name", "unit")} for part in DOCUMENT["applications"]]
+    loading.load({"vendor": less, "applications": named, "products": DOCUMENT["products"][:1]}, cloud.now)
+    assert loading.vendor_store.catalogue() == catalogue
+    after = loading.vendor_store.get()
+    assert after == replace(
+        vendor,
+        lowest_app_version="B",
+        agent=replace(vendor.agent, latest="2.1"),
+        contact=replace(vendor.contact, email="new@v.example"),
+        window=replace(vendor.window, end=time(5)),
+    )
+
+
+def test_a_license_is_judged_as_it_will_be_not_as_the_file_puts_it(cloud: Cloud) -> None:
+    loading.load(DOCUMENT, cloud.now)
+    customer = {key: DOCUMENT["customers"][0][key] for key in ("name", "tax_id", "country", "time_zone")}
+    entry = {"code": "CHAT-0001", "sku": "CHAT-1", "quantity": 10, "first_day": "2028-06-01"}
+    assert "last_day comes before" in faults({"customers": [{**customer, "licenses": [entry]}]}, cloud)
+    new = {"code": "CHAT-0009", "sku": "CHAT-1", "quantity": 10}
+    assert "needs a last_day" in faults({"customers": [{**customer, "licenses": [new]}]}, cloud)
 
 
 def test_a_disabled_installation_does_not_stop_the_file(cloud: Cloud) -> None:

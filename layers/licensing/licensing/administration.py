@@ -101,7 +101,7 @@ def _change_account(customer_id: str, change: Callable[[Account], Account]) -> N
         if before is None:
             raise NotFound
         try:
-            accounts.write(before, change(before), catalogue())
+            accounts.write(before, change(before), catalogue(), staged=True)
         except accounts.StaleVersion:
             continue
         return

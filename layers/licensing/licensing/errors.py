@@ -1,7 +1,7 @@
 """Every refusal the system can give: one class per cause, each with its stable code.
 
 ``code`` is part of the HTTP contract and never changes; ``detail`` says what happened and what to do, and may.
-This module is the catalogue: the documentation and the OpenAPI document are generated from it.
+This module is the catalogue; the OpenAPI document names each route's from it.
 """
 
 from collections.abc import Mapping

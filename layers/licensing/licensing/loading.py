@@ -8,20 +8,24 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from licensing import identity
 from licensing.errors import TaxIdInvalid
 from licensing.rules import accounts as rules
 from licensing.rules import vendor as vendor_rules
 from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
-from licensing.rules.heartbeat import Window
 from licensing.rules.tax_ids import normalize
 from licensing.rules.zones import is_zone
 from licensing.store import accounts
 from licensing.store import vendor as vendor_store
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+M = TypeVar("M", bound="DataclassInstance")
 
 _RACES = 4
 
@@ -89,12 +93,6 @@ class WindowPart(_Part):
     start: TimeOfDay = Field("10:00", alias="from")
     end: TimeOfDay = Field("14:00", alias="to")
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "WindowPart":
-        if self.end <= self.start:
-            raise ValueError("the window must end later than it begins")
-        return self
-
 
 class VendorPart(_Part):
     """The vendor's settings."""
@@ -108,11 +106,10 @@ class VendorPart(_Part):
     validation_window: WindowPart = WindowPart.model_validate({})
     notice_days: Annotated[int, Field(ge=0, le=365)] = 30
 
-    @model_validator(mode="after")
-    def _known_release(self) -> "VendorPart":
-        if self.lowest_app_version is not None and self.lowest_app_version not in self.releases:
-            raise ValueError("lowest_app_version is not among the releases")
-        return self
+    def without_window(self) -> "VendorPart":
+        """The same but for the window, which has another name and shape in the rules."""
+        said = {name: getattr(self, name) for name in self.model_fields_set - {"validation_window"}}
+        return VendorPart.model_construct(_fields_set=set(said), **said)
 
 
 class ApplicationPart(_Part):
@@ -174,6 +171,11 @@ class CustomerPart(_Part):
     installations: list[InstallationPart] = []
     licenses: list[LicensePart] = []
 
+    def about_itself(self) -> "CustomerPart":
+        """The same without what it has."""
+        said = {name: getattr(self, name) for name in self.model_fields_set - {"installations", "licenses"}}
+        return CustomerPart.model_construct(_fields_set=set(said), **said)
+
 
 class Document(_Part):
     """The whole file; each part may be left out."""
@@ -215,11 +217,11 @@ def check(document: Mapping[str, Any], now: datetime) -> None:
     """Check a file as a whole, against what is loaded already; writes nothing. Raises LoadError with every fault."""
     parsed = parse(document)
     catalogue = _catalogue(parsed, vendor_store.catalogue())
-    faults = list(_faults(parsed, catalogue))
+    faults = list(_faults(parsed, catalogue, _vendor(parsed.vendor, vendor_store.get())))
     for part in parsed.customers if not faults else ():
         try:
             before = _find(part.tax_id)
-            rules.check(_account(part, before, now, identity.new_id, []))
+            rules.check(_account(part, before, now, identity.new_id, []), catalogue)
             accounts.check_claims(before, [each.code for each in part.licenses])
         except AccountError as error:
             faults.append(f"{part.name}: {error}")
@@ -236,7 +238,8 @@ def load(
     new_id: Callable[[str, datetime], str] = identity.new_id,
     progress: Callable[[str], None] = lambda name: None,
 ) -> LoadReport:
-    """Load a file's content: the vendor and its catalogue, then customer by customer, each in one transaction.
+    """Load a file's content: the vendor and its catalogue, then customer by customer, each in one transaction (in stages
+    where it is more than 100 items).
 
     The whole file is checked before anything is written. Interrupted, it is simply run again: it completes what is
     missing. ``progress`` is told each customer's name.
@@ -260,48 +263,41 @@ def load(
 
 
 def _catalogue(parsed: Document, known: vendor_rules.Catalogue) -> vendor_rules.Catalogue:
-    applications = {
-        part.id: vendor_rules.Application(part.id, part.name, part.unit, tuple(part.modules))
-        for part in parsed.applications
-    }
-    products = {
-        part.sku: vendor_rules.Product(
-            sku=part.sku,
-            application=part.application,
-            name=part.name,
-            type=part.type,
-            units_per_sku=part.units_per_sku,
-            periods=tuple(part.periods),
-            metering=part.metering,
-            lowest_app_version=part.lowest_app_version,
-            cloud_services=part.cloud_services,
-        )
-        for part in parsed.products
-    }
-    return vendor_rules.Catalogue({**known.applications, **applications}, {**known.products, **products})
+    applications, products = dict(known.applications), dict(known.products)
+    for part in parsed.applications:
+        application = applications.get(part.id, vendor_rules.Application(part.id, part.name, part.unit))
+        applications[part.id] = _merged(application, part)
+    for sold in parsed.products:
+        product = products.get(sold.sku, vendor_rules.Product(sold.sku, sold.application, sold.name, sold.type))
+        products[sold.sku] = _merged(product, sold)
+    return vendor_rules.Catalogue(applications, products)
 
 
-def _faults(parsed: Document, catalogue: vendor_rules.Catalogue) -> Iterator[str]:
+def _merged(before: M, part: BaseModel, **converted: Any) -> M:
+    """What was there before, with what a part of the file says; ``converted`` are members of another shape here."""
+    said: dict[str, Any] = {}
+    for name in part.model_fields_set:
+        value = converted.get(name, getattr(part, name))
+        said[name] = tuple(value) if isinstance(value, list) else value
+    return replace(before, **said)
+
+
+def _faults(parsed: Document, catalogue: vendor_rules.Catalogue, vendor: vendor_rules.Vendor) -> Iterator[str]:
     """What no single part can know: references between them, and doubles."""
-    for sold in catalogue.products.values():
-        if sold.application not in catalogue.applications:
-            yield f"product {sold.sku}: there is no application {sold.application}"
+    if vendor.lowest_app_version is not None and vendor.lowest_app_version not in vendor.releases:
+        yield f"vendor: lowest_app_version {vendor.lowest_app_version} is not among the releases"
+    if vendor.window.end <= vendor.window.start:
+        yield "vendor: the validation_window must end later than it begins"
+    for product in catalogue.products.values():
+        if product.application not in catalogue.applications:
+            yield f"product {product.sku}: there is no application {product.application}"
     yield from _doubles("customer", [part.tax_id for part in parsed.customers])
     yield from _doubles("license", [each.code for part in parsed.customers for each in part.licenses])
     for part in parsed.customers:
         yield from _doubles(f"{part.name}: installation", [each.name for each in part.installations])
         for each in part.licenses:
-            product = catalogue.products.get(each.sku)
-            if product is None:
+            if each.sku not in catalogue.products:
                 yield f"{part.name}: license {each.code}: there is no product {each.sku}"
-                continue
-            application = catalogue.applications.get(product.application)
-            if application and (unfit := set(each.modules) - set(application.modules)):
-                yield f"{part.name}: license {each.code}: no such modules: {', '.join(sorted(unfit))}"
-            if product.type != "perpetual" and each.last_day is None and "last_day" in each.model_fields_set:
-                yield f"{part.name}: license {each.code}: a {product.type} needs a last_day"
-            if each.first_day and each.last_day and each.last_day < each.first_day:
-                yield f"{part.name}: license {each.code}: last_day comes before first_day"
 
 
 def _doubles(what: str, names: list[str]) -> Iterator[str]:
@@ -309,31 +305,14 @@ def _doubles(what: str, names: list[str]) -> Iterator[str]:
         yield f"{what} {name} stands in the file more than once"
 
 
-def _vendor(part: VendorPart, before: vendor_rules.Vendor) -> vendor_rules.Vendor:
-    window = part.validation_window
-    wanted: dict[str, Any] = {
-        "name": part.name,
-        "contact": _contact(part.contact),
-        "portal_url": part.portal_url,
-        "releases": tuple(part.releases),
-        "lowest_app_version": part.lowest_app_version,
-        "agent": vendor_rules.AgentRelease(part.agent.latest, part.agent.lowest, part.agent.download_url),
-        "validation_window": Window(time.fromisoformat(window.start), time.fromisoformat(window.end)),
-        "notice_days": part.notice_days,
-    }
-    said = _said(part, wanted)
-    if "validation_window" in said:
-        said["window"] = said.pop("validation_window")
-    return replace(before, **said)
-
-
-def _said(part: BaseModel, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Of what a part of the file could say, what it does say."""
-    return {name: value for name, value in wanted.items() if name in part.model_fields_set}
-
-
-def _contact(part: ContactPart) -> vendor_rules.Contact:
-    return vendor_rules.Contact(part.name, part.email, part.phone, part.url)
+def _vendor(part: VendorPart | None, before: vendor_rules.Vendor) -> vendor_rules.Vendor:
+    if part is None:
+        return before
+    contact, agent = _merged(before.contact, part.contact), _merged(before.agent, part.agent)
+    hours = {name: time.fromisoformat(getattr(part.validation_window, name)) for name in ("start", "end")}
+    window = _merged(before.window, part.validation_window, **hours)
+    merged = _merged(before, part.without_window(), contact=contact, agent=agent)
+    return replace(merged, window=window)
 
 
 def _find(tax_id: str) -> Account | None:
@@ -352,7 +331,7 @@ def _load_customer(
         before, notes = _find(part.tax_id), list[str]()
         try:
             after = _account(part, before, now, new_id, notes)
-            rules.check(after)
+            rules.check(after, catalogue)
             written = accounts.write(before, after, catalogue, staged=True)
         except accounts.StaleVersion:
             continue
@@ -377,24 +356,18 @@ def _account(
     new_id: Callable[[str, datetime], str],
     notes: list[str],
 ) -> Account:
-    wanted: dict[str, Any] = {
-        "name": part.name,
-        "country": part.country,
-        "time_zone": part.time_zone,
-        "language": part.language,
-        "contacts": tuple(_contact(each) for each in part.contacts),
-        "log_retention_days": part.log_retention_days,
-    }
-    if before:
-        customer = replace(before.customer, **_said(part, wanted))
-    else:
-        customer = Customer(customer_id=new_id("cus", now), tax_id=part.tax_id, **wanted)
+    contacts = tuple(_merged(vendor_rules.Contact(), each) for each in part.contacts)
+    known = (
+        before.customer
+        if before
+        else Customer(new_id("cus", now), part.name, part.tax_id, part.country, part.time_zone)
+    )
+    customer = _merged(known, part.about_itself(), contacts=contacts)
     installations = dict(before.installations) if before else {}
     ids = {each.name: key for key, each in installations.items()}
     for place in part.installations:
         key = ids.setdefault(place.name, new_id("ins", now))
-        known = installations.get(key, Installation(key, place.name))
-        installations[key] = replace(known, **_said(place, {"mode": place.mode, "purpose": place.purpose}))
+        installations[key] = _merged(installations.get(key, Installation(key, place.name)), place)
     licenses = dict(before.licenses) if before else {}
     codes = {each.code: key for key, each in licenses.items()}
     for entry in part.licenses:
@@ -413,18 +386,8 @@ def _account(
 
 
 def _license(entry: LicensePart, before: License, ids: Mapping[str, str], now: datetime) -> License:
-    wanted: dict[str, Any] = {
-        "sku": entry.sku,
-        "quantity": entry.quantity,
-        "care": entry.care,
-        "care_until": entry.care_until,
-        "first_day": entry.first_day,
-        "last_day": entry.last_day,
-        "modules": tuple(entry.modules),
-        "state": entry.state,
-        "allocations": {ids[name]: quantity for name, quantity in entry.allocations.items()},
-    }
-    after = replace(before, **_said(entry, wanted))
+    allocations = {ids[name]: quantity for name, quantity in entry.allocations.items()}
+    after = _merged(before, entry, allocations=allocations)
     freed = {at: what for at, what in before.freed.items() if what.until > now and at not in after.allocations}
     return replace(after, freed=freed)
 

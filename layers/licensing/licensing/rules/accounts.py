@@ -86,15 +86,24 @@ class Account:
     standings: Mapping[str, Standing] = field(default_factory=dict)
 
 
-def check(account: Account) -> None:
-    """Hold an account's sums. Raises AccountError: more assigned than the license has, or to a server that is not there."""
+def check(account: Account, catalogue: Catalogue) -> None:
+    """Hold what must be true of each license. Raises AccountError.
+
+    Nobody is assigned more than the license has, nor to a server that is not there; modules fit the application; what is
+    not perpetual ends, and not before it begins.
+    """
     for license in account.licenses.values():
         if (assigned := sum(license.allocations.values())) > license.quantity:
             raise AccountError(f"{license.code}: {assigned} are assigned, the license has {license.quantity}.")
         if strangers := license.allocations.keys() - account.installations.keys():
             raise AccountError(f"{license.code}: assigned to unknown installations {sorted(strangers)}.")
-        if any(quantity < 1 for quantity in license.allocations.values()):
-            raise AccountError(f"{license.code}: a quantity below one is assigned.")
+        product = catalogue.products[license.sku]
+        if unfit := set(license.modules) - set(catalogue.applications[product.application].modules):
+            raise AccountError(f"{license.code}: no such modules: {', '.join(sorted(unfit))}.")
+        if product.type != "perpetual" and license.last_day is None:
+            raise AccountError(f"{license.code}: a {product.type} needs a last_day.")
+        if license.first_day and license.last_day and license.last_day < license.first_day:
+            raise AccountError(f"{license.code}: last_day comes before first_day.")
 
 
 def standing(account: Account, installation_id: str, catalogue: Catalogue) -> Standing:

@@ -25,7 +25,7 @@ class RotationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key, the place of its private half (``kms:<arn>`` or ``secret:<arn>``), and where it is in its life."""
+    """A public key, the place of its private half (``kms:<key id>`` or ``secret:<name>``), and where it is in its life."""
 
     kid: str
     use: Use

@@ -17,6 +17,7 @@ from licensing.rules.reports import Report
 
 #: Nonces remembered, each with the sequence it led to.
 REMEMBERED_NONCES = 8
+_REMEMBERED_ACTIVATIONS = 4
 _HEALS = 3
 _REMEMBERED_DATABASES = 40
 _HEALING_PERIOD = timedelta(days=30)
@@ -40,6 +41,8 @@ class ServerState:
     held: bool = False
     report: Report = field(default_factory=Report)
     nonces: tuple[Consumed, ...] = ()
+    #: Hashes of the nonces that began the last generations: each begins one only, whatever became of it.
+    activations: tuple[str, ...] = ()
     heals: tuple[datetime, ...] = ()
     suspected_at: datetime | None = None
     validated_at: datetime | None = None
@@ -156,6 +159,7 @@ def take(state: ServerState, step: Step, presented: Presented, today: date) -> S
         held=True,
         report=presented.report,
         nonces=(*kept, Consumed(step.seq, nonce_hash(presented.nonce), step.at)),
+        activations=state.activations,
         heals=(*heals, step.at) if step.kind == "heal" else heals,
         validated_at=step.at,
         public_key=presented.public_key if adopted else state.public_key,
@@ -178,23 +182,25 @@ def activate(state: ServerState, presented: Presented, now: datetime, today: dat
     """The state after an activation: a generation of its own, at sequence 0.
 
     The machine that holds the installation may activate it again (its state file was lost); another may not (A2), and
-    nobody may while a clone is suspected. The same nonce, machine and key repeat the activation until the first
-    validation; after it, or with another key, the nonce begins nothing: a request that comes again, late or from somebody
-    who overheard it, must not end the server that it activated.
+    nobody may while a clone is suspected. The same nonce and key repeat the activation until the first validation. After
+    it, or with another key, the nonce begins nothing: a request that comes twice must not end the server that it
+    activated. (A secret that somebody overheard is another matter: rotate the activation token.)
     """
     if state.suspected_at is not None:
         return "suspect"
-    if state.held:
-        if not same_machine(state.report.fingerprint, presented.report.fingerprint):
-            return "taken"
-        if any(consumed.nonce_hash == nonce_hash(presented.nonce) for consumed in state.nonces):
-            return "repeat" if state.seq == 0 and state.public_key == presented.public_key else "taken"
+    if state.held and not same_machine(state.report.fingerprint, presented.report.fingerprint):
+        return "taken"
+    begun = nonce_hash(presented.nonce)
+    if begun in state.activations:
+        latest = state.held and state.seq == 0 and begun == state.activations[-1]
+        return "repeat" if latest and state.public_key == presented.public_key else "taken"
     return ServerState(
         gen=state.gen + 1,
         seq=0,
         held=True,
         report=presented.report,
-        nonces=(Consumed(0, nonce_hash(presented.nonce), now),),
+        nonces=(Consumed(0, begun, now),),
+        activations=(*state.activations, begun)[-_REMEMBERED_ACTIVATIONS:],
         heals=recent_heals(state, now),
         validated_at=now,
         public_key=presented.public_key,

@@ -32,7 +32,7 @@ class RequestItem(Expiring, discriminator="activation_request"):
     tries = NumberAttribute()
     ticket_hash = UnicodeAttribute(null=True)
     ticket_until = NumberAttribute(null=True)
-    #: What the ticket was used for: "installation nonce-hash".
+    #: What the ticket was used for: "installation nonce-hash key-thumbprint".
     used_for = UnicodeAttribute(null=True)
 
 

@@ -35,6 +35,7 @@ class ServerItem(Model):
     held = BooleanAttribute(attr_name="h")
     #: Ring of the last nonces: "sequence mod 8" to "sequence epoch hash". A slot can be set without reading the rest.
     nonces: Any = MapAttribute(attr_name="n", default=dict)  # type: ignore[no-untyped-call]
+    activations = ListAttribute[str](attr_name="a", null=True)
     heals = ListAttribute[int](attr_name="hl", null=True)
     suspected_at = NumberAttribute(attr_name="su", null=True)
     validated_at = NumberAttribute(attr_name="at")
@@ -119,6 +120,7 @@ def _item(installation_id: str, state: ServerState, version: int, usage: Mapping
         seq=state.seq,
         held=state.held,
         nonces={_slot(entry.seq): _text(entry) for entry in state.nonces[-REMEMBERED_NONCES:]},
+        activations=list(state.activations) or None,
         heals=[_epoch(at) for at in state.heals] or None,
         suspected_at=_epoch(state.suspected_at) if state.suspected_at else None,
         validated_at=_epoch(state.validated_at),
@@ -138,6 +140,7 @@ def _state(item: ServerItem) -> ServerState:
         held=item.held,
         report=item.report,
         nonces=tuple(entries),
+        activations=tuple(item.activations or ()),
         heals=tuple(_time(at) for at in item.heals or ()),
         suspected_at=_time(item.suspected_at) if item.suspected_at else None,
         validated_at=_time(item.validated_at),
