@@ -60,7 +60,7 @@ NewSigner = Annotated[
     Signing, typer.Option(help="Where the new key lives: in KMS, or as a PEM in the deployment's secret.")
 ]
 ReplicaRegion = Annotated[
-    str | None, typer.Option(envvar="BACKUP_REGION", help="Site 2's region: a key in KMS is replicated there.")
+    str | None, typer.Option(envvar="BACKUP_REGION", help="Site 2's region: the key in KMS is replicated there.")
 ]
 
 
@@ -374,14 +374,16 @@ def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: Repli
 
 
 @keys.command("publish")
-def publish_key(root: Root, signer: NewSigner = Signing.KMS, replica_region: ReplicaRegion = None) -> None:
+def publish_key(root: Root, signer: NewSigner = Signing.KMS) -> None:
     """Rotation, step 1: make a new key and let everybody know it. It signs nothing yet."""
     from infra.operator import keys as operations
 
     with _told():
         _require_issuer()
-        key = operations.publish(root, "server", _place(signer), _now(), replica_region)
-        out.print(f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}", highlight=False)
+        key = operations.publish(root, "server", _place(signer), _now())
+        out.print(
+            f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}", highlight=False, soft_wrap=True
+        )
 
 
 def _step(root: str, step: Callable[[KeySet, datetime], KeySet], done: str) -> None:
@@ -401,9 +403,24 @@ def switch_key(
     at_once: Annotated[bool, typer.Option(help="Don't wait until every cached key set has it (emergency).")] = False,
 ) -> None:
     """Rotation, step 2: let a published key sign. The old one stops, and goes on verifying for 400 days."""
-    from licensing.rules.key_set import switch
+    from infra.operator import keys as operations
 
-    _step(root, lambda current, now: switch(current, kid, now, at_once=at_once), f"{kid} signs from now on.")
+    with _told():
+        _require_issuer()
+        operations.switch(root, kid, _now(), at_once=at_once)
+        out.print(f"{kid} signs from now on.", highlight=False, soft_wrap=True)
+
+
+@keys.command("replicate")
+def replicate_keys(region: Annotated[str, typer.Argument(help="Site 2's region.")]) -> None:
+    """Replicate the keys in KMS to a second site that came later."""
+    from infra.operator import keys as operations
+
+    with _told():
+        done = operations.replicate(region)
+        out.print(
+            "\n".join(f"Replicated {kid}." for kid in done) or "Nothing to replicate.", highlight=False, soft_wrap=True
+        )
 
 
 @keys.command("withdraw")

@@ -4,7 +4,7 @@ The root key signs the key set at each change, and nothing else; no function may
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,21 @@ def root_jwk(root: str) -> dict[str, str]:
     return jwk_of(root_signer(root).public_key())
 
 
-def create(use: Use, signer: str, now: datetime, replica_region: str | None = None) -> Key:
+def create(use: Use, signer: str, now: datetime, replica_regions: Iterable[str] = ()) -> Key:
     """Make a new signing key: ``kms`` in KMS, ``secret:<name>`` as a PEM in a secret of Secrets Manager.
 
-    A key in KMS is a multi-Region key: Site 2 signs with its replica in ``replica_region``, under the same id. A secret
-    replicates by itself.
+    A key in KMS is a multi-Region key: Site 2 signs with its replica, under the same id. A secret replicates by itself.
     """
     kind, _, name = signer.partition(":")
     if kind == "kms" and not name:
-        key_id = _create_in_kms(use, replica_region)
+        made = boto3.client("kms").create_key(
+            KeySpec="ECC_NIST_P256",
+            KeyUsage="SIGN_VERIFY",
+            MultiRegion=True,
+            Description=_description(use),
+            Tags=_tags(use),
+        )
+        key_id = made["KeyMetadata"]["KeyId"]
         place, jwk = f"kms:{key_id}", jwk_of(KmsSigner(key_id).public_key())
     elif kind == "secret" and name and not name.startswith("arn:"):
         private = ec.generate_private_key(ec.SECP256R1())
@@ -55,20 +61,44 @@ def create(use: Use, signer: str, now: datetime, replica_region: str | None = No
     else:
         raise ValueError("the signer is kms, or secret:<name>")
     public = {member: jwk[member] for member in ("kty", "crv", "x", "y")}
-    return Key(kid=jwk["kid"], use=use, jwk=public, signer=place, stage="published", since=now)
+    key = Key(kid=jwk["kid"], use=use, jwk=public, signer=place, stage="published", since=now)
+    for region in replica_regions:
+        _replicate(key, region)
+    return key
 
 
-def _create_in_kms(use: Use, replica_region: str | None) -> str:
-    kms = boto3.client("kms")
-    tags: list[Any] = [{"TagKey": USE_TAG, "TagValue": use}]
-    description = f"Cloud Licensing: signs for {use}"
-    made = kms.create_key(
-        KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", MultiRegion=True, Description=description, Tags=tags
+def _description(use: Use) -> str:
+    return f"Cloud Licensing: signs for {use}"
+
+
+def _tags(use: Use) -> list[Any]:
+    return [{"TagKey": USE_TAG, "TagValue": use}]
+
+
+def replicas(key: Key) -> set[str]:
+    """The regions that hold a replica of a key in KMS."""
+    kind, _, key_id = key.signer.partition(":")
+    if kind != "kms":
+        return set()
+    known = boto3.client("kms").describe_key(KeyId=key_id)["KeyMetadata"].get("MultiRegionConfiguration", {})
+    return {replica["Region"] for replica in known.get("ReplicaKeys", [])}
+
+
+def _replicate(key: Key, region: str) -> bool:
+    kind, _, key_id = key.signer.partition(":")
+    if kind != "kms" or region in replicas(key):
+        return False
+    boto3.client("kms").replicate_key(
+        KeyId=key_id, ReplicaRegion=region, Description=_description(key.use), Tags=_tags(key.use)
     )
-    key_id: str = made["KeyMetadata"]["KeyId"]
-    if replica_region:
-        kms.replicate_key(KeyId=key_id, ReplicaRegion=replica_region, Description=description, Tags=tags)
-    return key_id
+    return True
+
+
+def replicate(region: str) -> list[str]:
+    """Replicate every key that signs, or waits to, where it is not yet: for a second site that came later. Returns their ids."""
+    current = key_sets.get()
+    keys = current.key_set.keys if current else ()
+    return [key.kid for key in keys if key.stage in ("published", "signing") and _replicate(key, region)]
 
 
 def _add_to_secret(secret_id: str, kid: str, private: ec.EllipticCurvePrivateKey) -> None:
@@ -87,16 +117,32 @@ def initialize(root: str, signer: str, now: datetime, replica_region: str | None
     if key_sets.get() is not None:
         raise rules.RotationError("There is a key set already. Publish a new key, and switch to it.")
     root_jwk(root)  # a root that can't be used is found out before a key is made that nobody knows
-    key = create("server", signer, now, replica_region)
+    key = create("server", signer, now, [replica_region] if replica_region else [])
     return _sign_and_store(rules.switch(rules.publish(KeySet(), key), key.kid, now, at_once=True), 1, root, now)
 
 
-def publish(root: str, use: Use, signer: str, now: datetime, replica_region: str | None = None) -> Key:
-    """Make a new key and publish it; it signs after ``switch``."""
+def publish(root: str, use: Use, signer: str, now: datetime) -> Key:
+    """Make a new key, with replicas where the one that signs has them, and publish it; it signs after ``switch``."""
     root_jwk(root)
-    key = create(use, signer, now, replica_region)
+    key = create(use, signer, now, _replicas_of_signing(use))
     change(root, now, lambda keys: rules.publish(keys, key))
     return key
+
+
+def _replicas_of_signing(use: Use) -> set[str]:
+    current = key_sets.get()
+    signing = current.key_set.signing(use) if current else None
+    return replicas(signing) if signing else set()
+
+
+def switch(root: str, kid: str, now: datetime, *, at_once: bool = False) -> KeySet:
+    """Let a published key sign. Raises RotationError, also where the other site could not sign with it."""
+    current = key_sets.get()
+    key = current.key_set.get(kid) if current else None
+    if key and key.signer.startswith("kms:") and (missing := _replicas_of_signing(key.use) - replicas(key)):
+        regions = ", ".join(sorted(missing))
+        raise rules.RotationError(f"Key {kid} has no replica in {regions}. Run: cloud-licensing keys replicate REGION")
+    return change(root, now, lambda keys: rules.switch(keys, kid, now, at_once=at_once))
 
 
 def change(root: str, now: datetime, step: Callable[[KeySet], KeySet]) -> KeySet:

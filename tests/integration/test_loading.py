@@ -244,3 +244,16 @@ def test_a_write_that_somebody_else_overtook_changes_nothing(cloud: Cloud) -> No
     with pytest.raises(accounts.StaleVersion):
         accounts.write(read, read.__class__(read.customer, {}, {}, read.version), loading.vendor_store.catalogue())
     assert administration.find_account("FR40303265045").customer.name == "Acme SA"
+
+
+def test_an_installation_with_more_licenses_than_a_transaction_can_be_disabled(cloud: Cloud) -> None:
+    document = deepcopy(DOCUMENT)
+    [license] = document["customers"][0]["licenses"]
+    document["customers"][0]["licenses"] = [{**license, "code": f"CHAT-{n:04d}"} for n in range(120)]
+    loading.load(document, cloud.now)
+    account = administration.find_account("FR40303265045")
+    [installation] = account.installations
+    administration.disable(account.customer.customer_id, installation)
+    after = administration.find_account("FR40303265045")
+    assert after.standings[installation].disabled
+    assert not any(each.allocations for each in after.licenses.values())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -254,7 +255,7 @@ def test_rotation_without_a_gap(cloud: Cloud, server: Server) -> None:
     assert parts(server.token)[0]["kid"] == old
     cloud.stack.clock.advance(timedelta(hours=2))
     assert new.kid in [each["kid"] for each in cloud.get("/.well-known/jwks.json").json()["keys"]]
-    keys.change(root, cloud.now, lambda current: keys.rules.switch(current, new.kid, cloud.now))
+    keys.switch(root, new.kid, cloud.now)
     cloud.stack.clock.advance(timedelta(minutes=2))
     before = server.token
     assert server.validate().json()["valid"]  # shows a token by the old key, gets one by the new
@@ -273,8 +274,34 @@ def test_the_pem_side_of_the_signer_signs_as_well(cloud: Cloud, server: Server) 
     root = f"kms:{cloud.stack.outputs['RootKeyArn']}"
     key = keys.publish(root, "server", "secret:licensing/signing-keys", cloud.now)
     cloud.stack.clock.advance(timedelta(hours=2))
-    keys.change(root, cloud.now, lambda current: keys.rules.switch(current, key.kid, cloud.now))
+    keys.switch(root, key.kid, cloud.now)
     cloud.stack.clock.advance(timedelta(minutes=2))
     assert server.validate().json()["valid"]
     assert parts(server.token)[0]["kid"] == key.kid
     assert server.validate(new_nonce()).json()["valid"]
+
+
+@pytest.mark.usefixtures("_rotating")
+def test_a_new_key_is_wherever_the_one_that_signs_is(cloud: Cloud) -> None:
+    root, region = f"kms:{cloud.stack.outputs['RootKeyArn']}", "eu-west-3"
+    alone = keys.publish(root, "server", "kms", cloud.now)
+    assert keys.replicas(alone) == set()
+    keys.replicate(region)
+    assert keys.replicate(region) == []
+    new = keys.publish(root, "server", "kms", cloud.now)
+    assert keys.replicas(new) == {region}
+    there = boto3.client("kms", region_name=region).get_public_key(KeyId=new.signer.removeprefix("kms:"))
+    here = boto3.client("kms").get_public_key(KeyId=new.signer.removeprefix("kms:"))
+    assert there["PublicKey"] == here["PublicKey"]
+
+
+@pytest.mark.usefixtures("_rotating")
+def test_a_key_that_the_other_site_could_not_sign_with_is_not_switched_to(cloud: Cloud) -> None:
+    root = f"kms:{cloud.stack.outputs['RootKeyArn']}"
+    lonely = keys.publish(root, "server", "kms", cloud.now)
+    keys.replicate("eu-west-3")
+    forgotten = keys.create("server", "kms", cloud.now)
+    keys.change(root, cloud.now, lambda current: keys.rules.publish(current, forgotten))
+    with pytest.raises(keys.rules.RotationError, match="no replica in eu-west-3"):
+        keys.switch(root, forgotten.kid, cloud.now, at_once=True)
+    keys.switch(root, lonely.kid, cloud.now, at_once=True)
