@@ -35,7 +35,6 @@ logger = Logger(child=True)
 
 CODE_LIFE = timedelta(minutes=10)
 TICKET_LIFE = timedelta(minutes=15)
-_RACES = 4
 #: The message is sent before the request is written (see ``request``), and must not be read before it either.
 _MAIL_DELAY = 1
 
@@ -154,7 +153,8 @@ def activate_server(
     vendor = vendor_settings(now)
     presented = Presented(0, 0, body.nonce, report, report.fingerprint, public_key)
     today = now.astimezone(ZoneInfo(report.time_zone)).date()
-    for _ in range(_RACES):
+
+    def attempt() -> contract.ValidationAnswer:
         customer_id, installation_id, used = _claimed(body, used_for, now)
         standing = accounts.get_standing(customer_id, installation_id)
         state, version = servers.get(installation_id)
@@ -170,30 +170,22 @@ def activate_server(
         if used or not isinstance(outcome, ServerState):
             # A used ticket repeats its answer; it never begins anything again.
             raise TicketInvalid
-        answer = _first_answer(standing, outcome, body.nonce, jkt, now)
+        begun, answer = outcome, _first_answer(standing, outcome, body.nonce, jkt, now)
 
-        def fill(
-            transaction: TransactWrite,
-            installation_id: str = installation_id,
-            outcome: ServerState = outcome,
-            version: int = version,
-            answer: contract.ValidationAnswer = answer,
-        ) -> None:
+        def fill(transaction: TransactWrite) -> None:
             if body.activation_token:
                 accounts.check_activation_token_in(transaction, body.activation_token)
-            servers.put_in(transaction, installation_id, outcome, version)
+            servers.put_in(transaction, installation_id, begun, version)
             keep(transaction, answer)
             if body.ticket:
                 request_id, _, secret = body.ticket.partition(".")
                 activation_requests.use_ticket_in(transaction, request_id, identity.digest(secret), used_for)
 
-        try:
-            tables.transact(fill)
-        except tables.ConditionFailed:
-            continue
-        logger.info("activated", installation_id=installation_id, gen=outcome.gen)
+        tables.transact(fill)
+        logger.info("activated", installation_id=installation_id, gen=begun.gen)
         return answer
-    raise TemporarilyUnavailable
+
+    return tables.unraced(attempt)
 
 
 def _first_answer(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from aws_lambda_powertools import Logger
 
 from licensing import identity
-from licensing.errors import NotFound, TemporarilyUnavailable
+from licensing.errors import NotFound
 from licensing.rules import accounts as rules
 from licensing.rules.accounts import Account, Status, status
 from licensing.rules.heartbeat import validate_before
@@ -17,8 +17,6 @@ from licensing.store import accounts, activation_requests, servers, tables
 from licensing.store.vendor import catalogue
 
 logger = Logger(child=True)
-
-_RACES = 4
 
 
 def find_account(tax_id: str) -> Account:
@@ -96,26 +94,20 @@ def settle_clone(installation_id: str) -> None:
 
 
 def _change_account(customer_id: str, change: Callable[[Account], Account]) -> None:
-    for _ in range(_RACES):
+    def attempt() -> None:
         before = accounts.read(customer_id)
         if before is None:
             raise NotFound
-        try:
-            accounts.write(before, change(before), catalogue(), staged=True)
-        except accounts.StaleVersion:
-            continue
-        return
-    raise TemporarilyUnavailable
+        accounts.write(before, change(before), catalogue(), staged=True)
+
+    tables.unraced(attempt)
 
 
 def _change_server(installation_id: str, change: Callable[[ServerState], ServerState]) -> bool:
-    for _ in range(_RACES):
+    def attempt() -> bool:
         state, version = servers.get(installation_id)
-        if not state.held:
-            return False
-        try:
+        if state.held:
             servers.put(installation_id, change(state), version)
-        except tables.ConditionFailed:
-            continue
-        return True
-    raise TemporarilyUnavailable
+        return state.held
+
+    return tables.unraced(attempt)

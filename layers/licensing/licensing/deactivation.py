@@ -6,15 +6,14 @@ from aws_lambda_powertools import Logger
 from pynamodb.transactions import TransactWrite
 
 from licensing import contract, deployment
-from licensing.errors import Refused, TemporarilyUnavailable
-from licensing.rules.sequence import ServerState, gave_up, release
+from licensing.errors import Refused
+from licensing.rules.sequence import gave_up, release
 from licensing.store import accounts, servers, tables
 from licensing.store.idempotency import Keep, keep_nothing
 from licensing.tokens import ServerToken
 
 logger = Logger(child=True)
 
-_RACES = 4
 _UNDER_SUSPICION = (
     "This server seems to exist more than once. Decide in the portal which one is to go on, or release it there."
 )
@@ -38,7 +37,8 @@ def deactivate(
         server_time=now,
         nonce=body.nonce,
     )
-    for _ in range(_RACES):
+
+    def attempt() -> contract.DeactivationAnswer:
         state, version = servers.get(token.installation_id)
         if token.gen > state.gen:
             after = gave_up(token.gen, token.seq, now)
@@ -51,14 +51,12 @@ def deactivate(
         else:
             after = release(state)
 
-        def fill(transaction: TransactWrite, after: ServerState = after, version: int = version) -> None:
+        def fill(transaction: TransactWrite) -> None:
             servers.put_in(transaction, token.installation_id, after, version)
             keep(transaction, answer)
 
-        try:
-            tables.transact(fill)
-        except tables.ConditionFailed:
-            continue
+        tables.transact(fill)
         logger.info("deactivated", installation_id=token.installation_id, gen=token.gen)
         return answer
-    raise TemporarilyUnavailable
+
+    return tables.unraced(attempt)

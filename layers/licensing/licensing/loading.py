@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -21,13 +22,12 @@ from licensing.rules.tax_ids import normalize
 from licensing.rules.zones import is_zone
 from licensing.store import accounts
 from licensing.store import vendor as vendor_store
+from licensing.store.tables import unraced
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 M = TypeVar("M", bound="DataclassInstance")
-
-_RACES = 4
 
 
 class LoadError(Exception):
@@ -327,14 +327,12 @@ def _load_customer(
     new_id: Callable[[str, datetime], str],
     report: LoadReport,
 ) -> None:
-    for _ in range(_RACES):
+    def attempt() -> None:
         before, notes = _find(part.tax_id), list[str]()
         try:
             after = _account(part, before, now, new_id, notes)
             rules.check(after, catalogue)
             written = accounts.write(before, after, catalogue, staged=True)
-        except accounts.StaleVersion:
-            continue
         except accounts.Taken as error:
             raise LoadError([f"{part.name}: {error} belongs to another customer"], report) from error
         except AccountError as error:
@@ -345,8 +343,8 @@ def _load_customer(
                 report.activation_tokens.append((part.name, each.name, each.activation_token))
         report.customers[part.name] = "created" if before is None else "changed" if written else "unchanged"
         report.notes += notes
-        return
-    raise LoadError([f"{part.name}: somebody else keeps changing this customer; load the file again"], report)
+
+    unraced(attempt)
 
 
 def _account(
@@ -394,13 +392,11 @@ def _license(entry: LicensePart, before: License, ids: Mapping[str, str], now: d
 
 def _project_others(loaded: set[str], catalogue: vendor_rules.Catalogue) -> None:
     """Bring a change of the catalogue to the customers that the file does not name."""
+
+    def project(customer_id: str) -> None:
+        account = accounts.read(customer_id)
+        if account and account.customer.tax_id not in loaded:
+            accounts.write(account, account, catalogue, staged=True)
+
     for customer_id in accounts.all_customer_ids():
-        for _ in range(_RACES):
-            account = accounts.read(customer_id)
-            if account is None or account.customer.tax_id in loaded:
-                break
-            try:
-                accounts.write(account, account, catalogue, staged=True)
-            except accounts.StaleVersion:
-                continue
-            break
+        unraced(partial(project, customer_id))

@@ -8,20 +8,18 @@ from aws_lambda_powertools import Logger
 
 from licensing import answers
 from licensing.contract import Validation, ValidationAnswer
-from licensing.errors import TemporarilyUnavailable
 from licensing.rules.entitlements import Message, Standing
 from licensing.rules.guards import Facts, Verdict, judge
 from licensing.rules.reports import Report
 from licensing.rules.sequence import Kind, Presented, ServerState, Step, decide, suspect, take
 from licensing.rules.vendor import Vendor
 from licensing.store import accounts, servers
-from licensing.store.tables import ConditionFailed
+from licensing.store.tables import ConditionFailed, unraced
 from licensing.store.vendor import cached as vendor_settings
 from licensing.tokens import ServerToken
 
 logger = Logger(child=True)
 
-_RACES = 4
 _RESTORED = Message(
     "BACKUP_RESTORED", "This server came back from an older state, such as a restored backup. It goes on."
 )
@@ -60,20 +58,18 @@ def validate(
         else:
             return answers.yes(standing, vendor, state, step, body.nonce, token.jkt, now)
 
-    for _ in range(_RACES):
+    def attempt() -> ValidationAnswer:
         state, version = servers.get(token.installation_id)
         step = decide(state, presented, now)
         outcome = verdict(step.kind)
-        try:
-            if outcome.valid and standing is not None:
-                return _go_on(standing, vendor, state, version, step, presented, body.usage, token, now)
-            if step.kind == "suspect" and state.suspected_at is None and outcome.code == "CLONE_SUSPECTED":
-                servers.put(token.installation_id, suspect(state, now), version)
-        except ConditionFailed:
-            continue
+        if outcome.valid and standing is not None:
+            return _go_on(standing, vendor, state, version, step, presented, body.usage, token, now)
+        if step.kind == "suspect" and state.suspected_at is None and outcome.code == "CLONE_SUSPECTED":
+            servers.put(token.installation_id, suspect(state, now), version)
         logger.info("refused", installation_id=token.installation_id, code=outcome.code, final=outcome.final)
         return answers.no(outcome, standing, vendor, token, report, body.nonce, now)
-    raise TemporarilyUnavailable
+
+    return unraced(attempt)
 
 
 def _go_on(

@@ -26,7 +26,7 @@ class TooMuchAtOnce(Exception):
     """Raised when a change of an account does not fit into one transaction."""
 
 
-class StaleVersion(Exception):
+class StaleVersion(tables.ConditionFailed):
     """Raised when the account was changed by somebody else since it was read."""
 
 

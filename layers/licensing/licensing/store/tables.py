@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _CONFLICTS = {"TransactionConflict", "TransactionConflictException", "TransactionInProgressException"}
 _CONFLICT_TRIES = 5
+_RACES = 4
 
 
 class Reach:
@@ -106,6 +107,17 @@ def write(call: Callable[[], T]) -> T:
                     raise
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  jitter, not a secret
     raise AssertionError("unreachable")
+
+
+def unraced(attempt: Callable[[], T]) -> T:
+    """Read, decide and write, anew whenever somebody else's write came in between.
+
+    ``attempt`` raises ConditionFailed then. Raises TemporarilyUnavailable when that goes on.
+    """
+    for _ in range(_RACES):
+        with suppress(ConditionFailed):
+            return attempt()
+    raise TemporarilyUnavailable
 
 
 def _reasons(error: PynamoDBException) -> list[str]:
