@@ -6,7 +6,7 @@ the single field.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -106,11 +106,6 @@ class VendorPart(_Part):
     validation_window: WindowPart = WindowPart.model_validate({})
     notice_days: Annotated[int, Field(ge=0, le=365)] = 30
 
-    def without_window(self) -> "VendorPart":
-        """The same but for the window, which has another name and shape in the rules."""
-        said = {name: getattr(self, name) for name in self.model_fields_set - {"validation_window"}}
-        return VendorPart.model_construct(_fields_set=set(said), **said)
-
 
 class ApplicationPart(_Part):
     """An application."""
@@ -170,11 +165,6 @@ class CustomerPart(_Part):
     log_retention_days: Annotated[int, Field(ge=1, le=3650)] = 365
     installations: list[InstallationPart] = []
     licenses: list[LicensePart] = []
-
-    def about_itself(self) -> "CustomerPart":
-        """The same without what it has."""
-        said = {name: getattr(self, name) for name in self.model_fields_set - {"installations", "licenses"}}
-        return CustomerPart.model_construct(_fields_set=set(said), **said)
 
 
 class Document(_Part):
@@ -274,9 +264,12 @@ def _catalogue(parsed: Document, known: vendor_rules.Catalogue) -> vendor_rules.
 
 
 def _merged(before: M, part: BaseModel, **converted: Any) -> M:
-    """What was there before, with what a part of the file says; ``converted`` are members of another shape here."""
+    """What was there before, with what a part of the file says of it.
+
+    ``converted`` are members of another shape here; a member of the part that there is none of here is somebody else's.
+    """
     said: dict[str, Any] = {}
-    for name in part.model_fields_set:
+    for name in part.model_fields_set & {each.name for each in fields(before)}:
         value = converted.get(name, getattr(part, name))
         said[name] = tuple(value) if isinstance(value, list) else value
     return replace(before, **said)
@@ -311,8 +304,7 @@ def _vendor(part: VendorPart | None, before: vendor_rules.Vendor) -> vendor_rule
     contact, agent = _merged(before.contact, part.contact), _merged(before.agent, part.agent)
     hours = {name: time.fromisoformat(getattr(part.validation_window, name)) for name in ("start", "end")}
     window = _merged(before.window, part.validation_window, **hours)
-    merged = _merged(before, part.without_window(), contact=contact, agent=agent)
-    return replace(merged, window=window)
+    return replace(_merged(before, part, contact=contact, agent=agent), window=window)
 
 
 def _find(tax_id: str) -> Account | None:
@@ -360,7 +352,7 @@ def _account(
         if before
         else Customer(new_id("cus", now), part.name, part.tax_id, part.country, part.time_zone)
     )
-    customer = _merged(known, part.about_itself(), contacts=contacts)
+    customer = _merged(known, part, contacts=contacts)
     installations = dict(before.installations) if before else {}
     ids = {each.name: key for key, each in installations.items()}
     for place in part.installations:
