@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -87,6 +88,10 @@ def _fail(*lines: str) -> None:
     raise typer.Exit(1)
 
 
+def _say(text: str) -> None:
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def _table(*columns: str) -> Table:
     """A table whose cells can be copied: where the terminal is narrow, or a pipe, lines are long and nothing is cut."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -152,7 +157,7 @@ def check(file: File) -> None:
         loading.check(document, _now())
         found = {name: len(document.get(name) or []) for name in ("applications", "products", "customers")}
         counts = ", ".join(f"{count} {name}" for name, count in found.items())
-        out.print(f"{file} can be loaded: {counts}.", highlight=False, soft_wrap=True)
+        _say(f"{file} can be loaded: {counts}.")
 
 
 @app.command()
@@ -169,9 +174,9 @@ def load(file: File) -> None:
 
 def _report(report: "LoadReport") -> None:
     for line in report.lines():
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        _say(line)
     if report.activation_tokens:
-        out.print("New activation tokens:")
+        _say("New activation tokens:")
         table = _table("Customer", "Installation", "Activation token")
         for row in report.activation_tokens:
             table.add_row(*row)
@@ -190,14 +195,13 @@ def profile(
 
     with _told():
         settings = vendor.get()
-        contact = settings.contact
         _require_issuer()
         made = {
             "vendor": settings.name,
             "issuer": os.environ["ISSUER"],
             "sites": site,
             "root_keys": [operations.root_jwk(root)],
-            "contact": {"name": contact.name, "email": contact.email, "phone": contact.phone, "url": contact.url},
+            "contact": asdict(settings.contact),
             "portal_url": settings.portal_url,
         }
         sys.stdout.write(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
@@ -213,7 +217,7 @@ def show_customer(tax_id: TaxId) -> None:
 
     with _told():
         account, now = administration.find_account(tax_id), _now()
-        out.print(f"{account.customer.name} ({account.customer.tax_id}), {account.customer.time_zone}", highlight=False)
+        _say(f"{account.customer.name} ({account.customer.tax_id}), {account.customer.time_zone}")
         servers = _table("Installation", "Status", "Last validation", "Silent", "Mode", "Host", "Id")
         for key, (status, state) in administration.servers_of(account, now).items():
             each = account.installations[key]
@@ -249,7 +253,7 @@ def open_window(
 
     with _told():
         until = administration.open_window(tax_id, timedelta(minutes=minutes), _now())
-        out.print(f"Open until {until:%Y-%m-%d %H:%M} UTC.")
+        _say(f"Open until {until:%Y-%m-%d %H:%M} UTC.")
 
 
 # ── installations ──
@@ -283,52 +287,49 @@ def rotate_token(tax_id: TaxId, name: Name) -> None:
         sys.stdout.write(administration.rotate_activation_token(account.customer.customer_id, key) + "\n")
 
 
-def _acting(what: Callable[[str, str], str | None], done: str) -> Callable[[str, str], None]:
-    def act(tax_id: TaxId, name: Name) -> None:
-        with _told():
-            account, key = _installation(tax_id, name)
-            out.print(what(account.customer.customer_id, key) or done, markup=False, highlight=False, soft_wrap=True)
-
-    return act
-
-
-def _release(customer_id: str, installation_id: str) -> str | None:
+@installations.command("release")
+def release(tax_id: TaxId, name: Name) -> None:
+    """Take an installation from the server that holds it; another can activate it."""
     from licensing import administration
 
-    held = administration.release_installation(installation_id)
-    return None if held else "No server holds it, as far as we know, so there was nothing to release."
+    with _told():
+        _, key = _installation(tax_id, name)
+        held = administration.release_installation(key)
+        released = "Released. The server that held it gets a final no at its next validation."
+        _say(released if held else "No server holds it, as far as we know, so there was nothing to release.")
 
 
-def _settle(customer_id: str, installation_id: str) -> None:
+@installations.command("disable")
+def disable(tax_id: TaxId, name: Name) -> None:
+    """Disable an installation: its quantities are free, its server gets a final no."""
     from licensing import administration
 
-    administration.settle_clone(installation_id)
+    with _told():
+        account, key = _installation(tax_id, name)
+        administration.disable(account.customer.customer_id, key)
+        _say("Disabled. Its quantities are free; its last token may run for up to ten days more.")
 
 
-def _disable(customer_id: str, installation_id: str) -> None:
+@installations.command("enable")
+def enable(tax_id: TaxId, name: Name) -> None:
+    """Enable an installation again; assign something to it afterwards."""
     from licensing import administration
 
-    administration.disable(customer_id, installation_id)
+    with _told():
+        account, key = _installation(tax_id, name)
+        administration.enable(account.customer.customer_id, key)
+        _say("Enabled. Nothing is assigned to it yet.")
 
 
-def _enable(customer_id: str, installation_id: str) -> None:
+@installations.command("settle-clone")
+def settle_clone(tax_id: TaxId, name: Name) -> None:
+    """Decide that a suspected clone is one server; whoever comes next goes on."""
     from licensing import administration
 
-    administration.enable(customer_id, installation_id)
-
-
-installations.command("release", help="Take an installation from the server that holds it; another can activate it.")(
-    _acting(_release, "Released. The server that held it gets a final no at its next validation.")
-)
-installations.command("disable", help="Disable an installation: its quantities are free, its server gets a final no.")(
-    _acting(_disable, "Disabled. Its quantities are free; its last token may run for up to ten days more.")
-)
-installations.command("enable", help="Enable an installation again; assign something to it afterwards.")(
-    _acting(_enable, "Enabled. Nothing is assigned to it yet.")
-)
-installations.command("settle-clone", help="Decide that a suspected clone is one server; whoever comes next goes on.")(
-    _acting(_settle, "Settled. The next validation goes on.")
-)
+    with _told():
+        _, key = _installation(tax_id, name)
+        administration.settle_clone(key)
+        _say("Settled. The next validation goes on.")
 
 
 # ── keys ──
@@ -353,7 +354,7 @@ def list_keys() -> None:
         if current is None:
             _fail("There is no key set yet. Make one with: cloud-licensing keys init")
             return
-        out.print(f"Key set, version {current.key_set.version}", highlight=False)
+        _say(f"Key set, version {current.key_set.version}")
         table = _table("Key", "Use", "Stage", "Since", "Signer")
         for key in current.key_set.keys:
             table.add_row(key.kid, key.use, key.stage, f"{key.since:%Y-%m-%d %H:%M} UTC", key.signer.partition(":")[0])
@@ -368,9 +369,7 @@ def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: Repli
     with _told():
         _require_issuer()
         made = operations.initialize(root, _place(signer), _now(), replica_region)
-        out.print(
-            f"Key {made.keys[0].kid} signs server tokens. Pin this root: cloud-licensing profile", highlight=False
-        )
+        _say(f"Key {made.keys[0].kid} signs server tokens. Pin this root: cloud-licensing profile")
 
 
 @keys.command("publish")
@@ -381,9 +380,7 @@ def publish_key(root: Root, signer: NewSigner = Signing.KMS) -> None:
     with _told():
         _require_issuer()
         key = operations.publish(root, "server", _place(signer), _now())
-        out.print(
-            f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}", highlight=False, soft_wrap=True
-        )
+        _say(f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}")
 
 
 def _step(root: str, step: Callable[[KeySet, datetime], KeySet], done: str) -> None:
@@ -393,7 +390,7 @@ def _step(root: str, step: Callable[[KeySet, datetime], KeySet], done: str) -> N
         _require_issuer()
         now = _now()
         operations.change(root, now, lambda current: step(current, now))
-        out.print(done, markup=False, highlight=False)
+        _say(done)
 
 
 @keys.command("switch")
@@ -408,7 +405,7 @@ def switch_key(
     with _told():
         _require_issuer()
         operations.switch(root, kid, _now(), at_once=at_once)
-        out.print(f"{kid} signs from now on.", highlight=False, soft_wrap=True)
+        _say(f"{kid} signs from now on.")
 
 
 @keys.command("replicate")
@@ -418,9 +415,7 @@ def replicate_keys(region: Annotated[str, typer.Argument(help="Site 2's region."
 
     with _told():
         done = operations.replicate(region)
-        out.print(
-            "\n".join(f"Replicated {kid}." for kid in done) or "Nothing to replicate.", highlight=False, soft_wrap=True
-        )
+        _say("\n".join(f"Replicated {kid}." for kid in done) or "Nothing to replicate.")
 
 
 @keys.command("withdraw")

@@ -5,6 +5,7 @@ The root key signs the key set at each change, and nothing else; no function may
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def initialize(root: str, signer: str, now: datetime, replica_region: str | None
         raise rules.RotationError("There is a key set already. Publish a new key, and switch to it.")
     root_jwk(root)  # a root that can't be used is found out before a key is made that nobody knows
     key = create("server", signer, now, [replica_region] if replica_region else [])
-    return _sign_and_store(rules.switch(rules.publish(KeySet(), key), key.kid, now, at_once=True), 1, root, now)
+    first = rules.switch(rules.publish(KeySet(), key), key.kid, now, at_once=True)
+    return _sign_and_store(replace(first, version=1), root, now)
 
 
 def publish(root: str, use: Use, signer: str, now: datetime) -> Key:
@@ -150,12 +152,11 @@ def change(root: str, now: datetime, step: Callable[[KeySet], KeySet]) -> KeySet
     current = key_sets.get()
     if current is None:
         raise rules.RotationError("There is no key set yet. Make one with: cloud-licensing keys init")
-    return _sign_and_store(step(current.key_set), current.key_set.version + 1, root, now)
+    return _sign_and_store(step(current.key_set), root, now)
 
 
-def _sign_and_store(keys: KeySet, version: int, root: str, now: datetime) -> KeySet:
+def _sign_and_store(keys: KeySet, root: str, now: datetime) -> KeySet:
     signer = root_signer(root)
-    keys = KeySet(version, keys.keys)
     kid = jwk_of(signer.public_key())["kid"]
     jws = sign_jws(keys.payload(deployment.issuer(), now), typ=KEY_SET_TYP, kid=kid, signer=signer)
     key_sets.put(key_sets.SignedKeySet(keys, jws))

@@ -3,9 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
-import boto3
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.transactions import TransactWrite
@@ -21,11 +19,12 @@ from licensing.errors import (
     TicketInvalid,
 )
 from licensing.rules import limits
-from licensing.rules.accounts import status
+from licensing.rules.accounts import Account, status
 from licensing.rules.entitlements import Standing
 from licensing.rules.guards import Facts, judge
 from licensing.rules.sequence import Kind, Presented, ServerState, Step, activate, nonce_hash
 from licensing.rules.tax_ids import normalize
+from licensing.rules.vendor import Vendor
 from licensing.store import accounts, activation_requests, servers, tables
 from licensing.store.activation_requests import RequestItem
 from licensing.store.idempotency import Keep, keep_nothing
@@ -56,7 +55,10 @@ def request(
     request_id = identity.new_id("req", now)
     if activation_requests.window_is_open(tax_id, now):
         secret = identity.new_secret()
-        ticket = _ticket(f"{request_id}.{secret}", tax_id, now)
+        account = accounts.read_by_tax_id(tax_id)
+        if account is None:
+            raise CodeExpired
+        ticket = _ticket(f"{request_id}.{secret}", account, now)
 
         def with_ticket(transaction: TransactWrite) -> None:
             until = now + TICKET_LIFE
@@ -82,7 +84,7 @@ def request(
 
 def _queue_mail(message: Mapping[str, str]) -> None:
     try:
-        boto3.client("sqs", config=deployment.aws_config()).send_message(
+        deployment.aws_client("sqs").send_message(
             QueueUrl=deployment.activation_code_queue_url(), MessageBody=json.dumps(message), DelaySeconds=_MAIL_DELAY
         )
     except (ClientError, BotoCoreError) as error:
@@ -106,10 +108,12 @@ def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep 
         # Not charged to the tax id: what can't succeed must not use up its owner's day.
         raise CodeExpired
     activation_requests.count_try(limits.CODE_TRIES, asked.tax_id, now)
-    if not identity.same(body.code, asked.code_hash, request_id) or accounts.find_by_tax_id(asked.tax_id) is None:
+    right = identity.same(body.code, asked.code_hash, request_id)
+    account = accounts.read_by_tax_id(asked.tax_id) if right else None
+    if account is None:
         raise CodeWrong(tries_left=left)
     secret = identity.new_secret()
-    ticket = _ticket(f"{request_id}.{secret}", asked.tax_id, now)
+    ticket = _ticket(f"{request_id}.{secret}", account, now)
 
     def fill(transaction: TransactWrite) -> None:
         keep(transaction, ticket)
@@ -122,11 +126,7 @@ def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep 
     return ticket
 
 
-def _ticket(ticket: str, tax_id: str, now: datetime) -> contract.Ticket:
-    customer_id = accounts.find_by_tax_id(tax_id)
-    account = accounts.read(customer_id) if customer_id else None
-    if account is None:
-        raise CodeExpired
+def _ticket(ticket: str, account: Account, now: datetime) -> contract.Ticket:
     states = servers.get_many(account.installations)
     choices = [
         contract.InstallationChoice(installation_id=key, name=each.name, status=status(each, states.get(key), now))
@@ -152,13 +152,15 @@ def activate_server(
     report = body.report()
     vendor = vendor_settings(now)
     presented = Presented(0, 0, body.nonce, report, report.fingerprint, public_key)
-    today = now.astimezone(ZoneInfo(report.time_zone)).date()
 
     def attempt() -> contract.ValidationAnswer:
         customer_id, installation_id, used = _claimed(body, used_for, now)
         standing = accounts.get_standing(customer_id, installation_id)
+        if standing is None and body.ticket:
+            # Somebody else's installation looks like none at all.
+            raise TicketInvalid
         state, version = servers.get(installation_id)
-        outcome = activate(state, presented, now, today)
+        outcome = activate(state, presented, now)
         if outcome == "taken":
             raise InstallationTaken
         step: Kind = "suspect" if outcome == "suspect" else "advance"
@@ -166,11 +168,11 @@ def activate_server(
         if standing is None or not verdict.valid:
             raise Refused(verdict.code, verdict.detail)
         if outcome == "repeat":
-            return _first_answer(standing, state, body.nonce, jkt, now)
+            return _first_answer(standing, vendor, state, body.nonce, jkt, now)
         if used or not isinstance(outcome, ServerState):
             # A used ticket repeats its answer; it never begins anything again.
             raise TicketInvalid
-        begun, answer = outcome, _first_answer(standing, outcome, body.nonce, jkt, now)
+        begun, answer = outcome, _first_answer(standing, vendor, outcome, body.nonce, jkt, now)
 
         def fill(transaction: TransactWrite) -> None:
             if body.activation_token:
@@ -189,10 +191,10 @@ def activate_server(
 
 
 def _first_answer(
-    standing: Standing, state: ServerState, nonce: str, jkt: str | None, now: datetime
+    standing: Standing, vendor: Vendor, state: ServerState, nonce: str, jkt: str | None, now: datetime
 ) -> contract.ValidationAnswer:
     step = Step("advance", state.gen, 0, state.validated_at or now)
-    return answers.yes(standing, vendor_settings(now), state, step, nonce, jkt, now, first=True)
+    return answers.yes(standing, vendor, state, step, nonce, jkt, now, first=True)
 
 
 def _claimed(body: contract.Activation, used_for: str, now: datetime) -> tuple[str, str, bool]:
@@ -209,8 +211,7 @@ def _claimed(body: contract.Activation, used_for: str, now: datetime) -> tuple[s
     customer_id = (
         accounts.find_by_tax_id(asked.tax_id) if asked and _is_ticket_of(asked, secret, used_for, now) else None
     )
-    if asked is None or customer_id is None or accounts.get_standing(customer_id, body.installation_id) is None:
-        # Somebody else's installation looks like none at all.
+    if asked is None or customer_id is None:
         raise TicketInvalid
     return customer_id, body.installation_id, asked.used_for is not None
 

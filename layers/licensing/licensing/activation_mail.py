@@ -5,7 +5,6 @@ from email.message import EmailMessage
 from email.utils import formataddr
 from zoneinfo import ZoneInfo
 
-import boto3
 from aws_lambda_powertools import Logger
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from pydantic import BaseModel
@@ -60,7 +59,7 @@ def send(message: Message, queued_at: float, now: datetime) -> None:
         return
     until = datetime.fromtimestamp(int(request.code_until), now.tzinfo)
     mail = compose(customer, vendor_settings(now), message.code, until, recipients)
-    boto3.client("sesv2", config=deployment.aws_config()).send_email(
+    deployment.aws_client("sesv2").send_email(
         FromEmailAddress=sender(vendor_settings(now)),
         Destination={"ToAddresses": recipients},
         Content={"Raw": {"Data": mail.as_bytes()}},

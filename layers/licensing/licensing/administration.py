@@ -21,8 +21,7 @@ logger = Logger(child=True)
 
 def find_account(tax_id: str) -> Account:
     """The customer with this tax id. Raises TaxIdInvalid, NotFound."""
-    customer_id = accounts.find_by_tax_id(normalize(tax_id))
-    account = accounts.read(customer_id) if customer_id else None
+    account = accounts.read_by_tax_id(normalize(tax_id))
     if account is None:
         raise NotFound
     return account
@@ -98,7 +97,7 @@ def _change_account(customer_id: str, change: Callable[[Account], Account]) -> N
         before = accounts.read(customer_id)
         if before is None:
             raise NotFound
-        accounts.write(before, change(before), catalogue(), staged=True)
+        accounts.write(before, change(before), catalogue())
 
     tables.unraced(attempt)
 

@@ -1,6 +1,6 @@
 """From what was decided to the answer that a server gets, with its server token or its verdict."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,7 @@ def yes(
     now: datetime,
     *,
     first: bool = False,
-    notes: tuple[Message, ...] = (),
+    notes: Sequence[Message] = (),
 ) -> ValidationAnswer:
     """The answer to a success. All that the token says follows from when its sequence was first given (``step.at``)."""
     report = state.report
@@ -68,7 +68,7 @@ def yes(
         validate_before=before,
         server_time=now,
         nonce=nonce,
-        customer=CustomerName(name=standing.customer_name, tax_id=standing.tax_id),
+        customer=_customer(standing),
         installation=_installation(standing),
         databases=[
             DatabaseDay(name=name, activated_at=state.databases[name])
@@ -102,7 +102,7 @@ def no(
         validate_before=None,
         server_time=now,
         nonce=nonce,
-        customer=CustomerName(name=standing.customer_name, tax_id=standing.tax_id) if standing else None,
+        customer=_customer(standing) if standing else None,
         installation=_installation(standing) if standing else None,
         databases=[],
         log_retention_days=standing.log_retention_days if standing else 365,
@@ -135,6 +135,10 @@ def _in_token(entitlement: EntitlementAnswer) -> dict[str, Any]:
     """The same, short: what has begun needs no beginning, and what does not apply is left out. A token travels each day."""
     members = entitlement.model_dump(mode="json", exclude={"first_day", "starts_at"})
     return {name: value for name, value in members.items() if value not in (None, [], False)}
+
+
+def _customer(standing: Standing) -> CustomerName:
+    return CustomerName(name=standing.customer_name, tax_id=standing.tax_id)
 
 
 def _installation(standing: Standing) -> InstallationName:

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 
 from botocore.config import Config
 
@@ -12,10 +14,14 @@ from licensing.errors import OnlyAtHomeSite
 CONNECT_TIMEOUT, READ_TIMEOUT, TRIES = 1, 2, 3
 
 
-def aws_config() -> Config:
-    """How a client of boto3 is made."""
+@lru_cache
+def aws_client(service: str) -> Any:
+    """A client of boto3, made once: that takes longer than most calls."""
+    import boto3  # most functions need none, and it is a third of a cold start
+
     retries = {"mode": "standard", "total_max_attempts": TRIES}
-    return Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, retries=retries)  # type: ignore[arg-type]
+    config = Config(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, retries=retries)  # type: ignore[arg-type]
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def _system_clock() -> datetime:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from licensing import identity
+from licensing.contract import TimeZone, Version
 from licensing.errors import TaxIdInvalid
 from licensing.rules import accounts as rules
 from licensing.rules import vendor as vendor_rules
 from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
 from licensing.rules.tax_ids import normalize
-from licensing.rules.zones import is_zone
 from licensing.store import accounts
 from licensing.store import vendor as vendor_store
 from licensing.store.tables import unraced
@@ -50,24 +50,16 @@ def _tax_id(text: str) -> str:
         raise ValueError(error.detail) from error
 
 
-def _zone(name: str) -> str:
-    if not is_zone(name):
-        raise ValueError("not a time zone of the IANA database")
-    return name
-
-
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{3,39}$")]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 TaxId = Annotated[str, AfterValidator(_tax_id)]
-Zone = Annotated[str, AfterValidator(_zone)]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254)]
 # Text, since YAML reads an unquoted 10:00 as the number 600.
 TimeOfDay = Annotated[
     str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"), Field(description='for example "10:00", quoted')
 ]
-Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,6}([.][0-9]{1,6}){0,3}$")]
 
 
 class ContactPart(_Part):
@@ -160,7 +152,7 @@ class CustomerPart(_Part):
     tax_id: TaxId
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     language: Literal["en", "it", "es", "pt-BR", "sv"] = "en"
-    time_zone: Zone
+    time_zone: TimeZone
     contacts: list[ContactPart] = []
     log_retention_days: Annotated[int, Field(ge=1, le=3650)] = 365
     installations: list[InstallationPart] = []
@@ -210,7 +202,7 @@ def check(document: Mapping[str, Any], now: datetime) -> None:
     faults = list(_faults(parsed, catalogue, _vendor(parsed.vendor, vendor_store.get())))
     for part in parsed.customers if not faults else ():
         try:
-            before = _find(part.tax_id)
+            before = accounts.read_by_tax_id(part.tax_id)
             rules.check(_account(part, before, now, identity.new_id, []), catalogue)
             accounts.check_claims(before, [each.code for each in part.licenses])
         except AccountError as error:
@@ -307,11 +299,6 @@ def _vendor(part: VendorPart | None, before: vendor_rules.Vendor) -> vendor_rule
     return replace(_merged(before, part, contact=contact, agent=agent), window=window)
 
 
-def _find(tax_id: str) -> Account | None:
-    customer_id = accounts.find_by_tax_id(tax_id)
-    return accounts.read(customer_id) if customer_id else None
-
-
 def _load_customer(
     part: CustomerPart,
     catalogue: vendor_rules.Catalogue,
@@ -320,11 +307,11 @@ def _load_customer(
     report: LoadReport,
 ) -> None:
     def attempt() -> None:
-        before, notes = _find(part.tax_id), list[str]()
+        before, notes = accounts.read_by_tax_id(part.tax_id), list[str]()
         try:
             after = _account(part, before, now, new_id, notes)
             rules.check(after, catalogue)
-            written = accounts.write(before, after, catalogue, staged=True)
+            written = accounts.write(before, after, catalogue)
         except accounts.Taken as error:
             raise LoadError([f"{part.name}: {error} belongs to another customer"], report) from error
         except AccountError as error:
@@ -388,7 +375,7 @@ def _project_others(loaded: set[str], catalogue: vendor_rules.Catalogue) -> None
     def project(customer_id: str) -> None:
         account = accounts.read(customer_id)
         if account and account.customer.tax_id not in loaded:
-            accounts.write(account, account, catalogue, staged=True)
+            accounts.write(account, account, catalogue)
 
     for customer_id in accounts.all_customer_ids():
         unraced(partial(project, customer_id))

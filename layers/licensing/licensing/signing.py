@@ -7,7 +7,6 @@ import hashlib
 import json
 from typing import Any, Protocol
 
-import boto3
 import jwt
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.hazmat.primitives import hashes, serialization
@@ -50,7 +49,7 @@ class KmsSigner:
 
     def __init__(self, key_id: str) -> None:
         self._key_id = key_id
-        self._kms = boto3.client("kms", config=deployment.aws_config())
+        self._kms = deployment.aws_client("kms")
 
     def sign(self, message: bytes) -> bytes:
         """See Signer."""
@@ -83,7 +82,7 @@ def signer_for(place: str, kid: str) -> Signer:
     if kind == "kms":
         return KmsSigner(name)
     try:
-        secret = boto3.client("secretsmanager", config=deployment.aws_config()).get_secret_value(SecretId=name)
+        secret = deployment.aws_client("secretsmanager").get_secret_value(SecretId=name)
         pem = json.loads(secret["SecretString"])[kid]
     except (ClientError, BotoCoreError, KeyError, ValueError) as error:
         raise TemporarilyUnavailable from error

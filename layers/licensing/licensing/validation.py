@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from aws_lambda_powertools import Logger
 
@@ -85,11 +84,10 @@ def _go_on(
 ) -> ValidationAnswer:
     notes: list[Message] = []
     if step.kind != "repeat":
-        today = now.astimezone(ZoneInfo(presented.report.time_zone)).date()
-        before, state = state, take(state, step, presented, today)
+        before, state = state, take(state, step, presented)
         servers.put(token.installation_id, state, version, usage)
-        notes = list(_notes(step, before.report, presented, token))
-    return answers.yes(standing, vendor, state, step, presented.nonce, token.jkt, now, notes=tuple(notes))
+        notes = _notes(step, before.report, presented, token)
+    return answers.yes(standing, vendor, state, step, presented.nonce, token.jkt, now, notes=notes)
 
 
 def _notes(step: Step, before: Report, presented: Presented, token: ServerToken) -> list[Message]:

@@ -272,10 +272,13 @@ class FakeCloud:
         answer = self._yes(server, body, first=True)
         return httpx.Response(201, json=answer)
 
-    def _validate(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
+    def _caller(self, request: httpx.Request, body: dict[str, Any]) -> tuple[dict[str, Any], httpx.Response | None]:
         raw = _token_of(request, body)
         claims = jwt.decode(raw, options={"verify_signature": False})
-        trouble = self._proof_trouble(request, raw, claims["cnf"]["jkt"])
+        return claims, self._proof_trouble(request, raw, claims["cnf"]["jkt"])
+
+    def _validate(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
+        claims, trouble = self._caller(request, body)
         if trouble is not None:
             return trouble
         server = self.servers[claims["sub"]]
@@ -317,9 +320,7 @@ class FakeCloud:
         return httpx.Response(200, json=self._yes(server, body, first=False))
 
     def _deactivate(self, request: httpx.Request, body: dict[str, Any]) -> httpx.Response:
-        raw = _token_of(request, body)
-        claims = jwt.decode(raw, options={"verify_signature": False})
-        trouble = self._proof_trouble(request, raw, claims["cnf"]["jkt"])
+        claims, trouble = self._caller(request, body)
         if trouble is not None:
             return trouble
         server = self.servers[claims["sub"]]

@@ -42,7 +42,7 @@ class Cloud:
 
     def __init__(self) -> None:
         self.now = NOON
-        state = activate(ServerState(), Presented(0, 0, "first", report(), {}), NOON, NOON.date())
+        state = activate(ServerState(), Presented(0, 0, "first", report(), {}), NOON)
         assert isinstance(state, ServerState)
         self.state = state
         self.nonces = 0
@@ -53,7 +53,7 @@ class Cloud:
         presented = copy.presents(nonce or f"nonce-{self.nonces}")
         step = decide(self.state, presented, self.now)
         if step.kind in ("advance", "heal"):
-            self.state = take(self.state, step, presented, self.now.date())
+            self.state = take(self.state, step, presented)
         elif step.kind == "suspect":
             self.state = suspect(self.state, self.now)
         if answered and step.kind in ("advance", "heal", "repeat"):
@@ -181,7 +181,7 @@ def test_a_wrong_machine_is_refused_and_changes_nothing() -> None:
 
 def test_an_earlier_generation_is_released() -> None:
     cloud, server = Cloud(), Copy()
-    again = activate(release(cloud.state), server.presents("again"), NOON, NOON.date())
+    again = activate(release(cloud.state), server.presents("again"), NOON)
     assert isinstance(again, ServerState)
     cloud.state = again
     assert cloud.state.gen == 2
@@ -206,12 +206,12 @@ def test_under_suspicion_nobody_goes_on_until_somebody_decides() -> None:
 def test_another_machine_can_not_take_a_held_installation() -> None:
     cloud = Cloud()
     presented = Presented(0, 0, "n", report("b"), {})
-    assert activate(cloud.state, presented, NOON, NOON.date()) == "taken"
+    assert activate(cloud.state, presented, NOON) == "taken"
 
 
 def test_the_same_machine_may_activate_again_after_losing_its_state() -> None:
     cloud = Cloud()
-    again = activate(cloud.state, Presented(0, 0, "new", report(), {}), NOON, NOON.date())
+    again = activate(cloud.state, Presented(0, 0, "new", report(), {}), NOON)
     assert isinstance(again, ServerState)
     assert (again.gen, again.seq) == (2, 0)
 
@@ -219,20 +219,20 @@ def test_the_same_machine_may_activate_again_after_losing_its_state() -> None:
 def test_an_activation_is_repeated_until_the_first_validation() -> None:
     cloud, server = Cloud(), Copy()
     presented = Presented(0, 0, "first", report(), {})
-    assert activate(cloud.state, presented, NOON, NOON.date()) == "repeat"
+    assert activate(cloud.state, presented, NOON) == "repeat"
     cloud.validates(server)
-    assert activate(cloud.state, presented, NOON, NOON.date()) == "taken"
+    assert activate(cloud.state, presented, NOON) == "taken"
 
 
 def test_an_activation_overheard_is_not_repeated_for_another_key() -> None:
     presented = Presented(0, 0, "first", report(), {}, {"kty": "EC", "x": "thief"})
-    assert activate(Cloud().state, presented, NOON, NOON.date()) == "taken"
+    assert activate(Cloud().state, presented, NOON) == "taken"
 
 
 def test_under_suspicion_nobody_activates_again() -> None:
     cloud = Cloud()
     cloud.state = suspect(cloud.state, NOON)
-    assert activate(cloud.state, Presented(0, 0, "new", report(), {}), NOON, NOON.date()) == "suspect"
+    assert activate(cloud.state, Presented(0, 0, "new", report(), {}), NOON) == "suspect"
 
 
 def test_drift_is_enrolled_a_component_at_a_time() -> None:
@@ -243,7 +243,7 @@ def test_drift_is_enrolled_a_component_at_a_time() -> None:
         presented = replace(server.presents(f"drift-{name}"), report=Report(fingerprint=dict(fingerprint)))
         step = decide(cloud.state, presented, cloud.now)
         assert step.kind == "advance"
-        cloud.state = take(cloud.state, step, presented, NOON.date())
+        cloud.state = take(cloud.state, step, presented)
         server.seq = step.seq
 
 
@@ -253,7 +253,7 @@ def test_a_database_keeps_the_day_of_its_first_report(databases: tuple[str, ...]
     for n in range(3):
         presented = replace(server.presents(f"n{n}"), report=replace(report(), databases=databases))
         step = decide(cloud.state, presented, NOON + timedelta(days=n))
-        cloud.state = take(cloud.state, step, presented, NOON.date() + timedelta(days=n))
+        cloud.state = take(cloud.state, step, presented)
         server.seq = step.seq
     assert dict.fromkeys(databases, NOON.date()) == cloud.state.databases
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
-from zoneinfo import ZoneInfo
 
-from licensing.rules.heartbeat import start_of_day
+from licensing.rules.heartbeat import local_date, start_of_day
 from licensing.rules.versions import app_older
 
 LicenseType = Literal["perpetual", "subscription", "trial"]
@@ -69,7 +68,7 @@ class Standing:
 
     def today(self, now: datetime) -> date:
         """The date where the customer is: licenses begin and end by it."""
-        return now.astimezone(ZoneInfo(self.customer_time_zone)).date()
+        return local_date(now, self.customer_time_zone)
 
     def usable(self, now: datetime, app_version: str | None, releases: Sequence[str]) -> list[Entitlement]:
         """The entitlements in force that this version of the suite may use (B10)."""

@@ -24,10 +24,14 @@ class Window:
     end: time = time(14)
 
 
+def local_date(moment: datetime, time_zone: str) -> date:
+    """The date that a calendar shows in a time zone at a moment."""
+    return moment.astimezone(ZoneInfo(time_zone)).date()
+
+
 def silent_days(last_success: datetime, now: datetime, time_zone: str) -> int:
     """Local date today minus local date of the last success, never below zero."""
-    zone = ZoneInfo(time_zone)
-    return max(0, (now.astimezone(zone).date() - last_success.astimezone(zone).date()).days)
+    return max(0, (local_date(now, time_zone) - local_date(last_success, time_zone)).days)
 
 
 def rung(silent: int) -> Rung:
@@ -41,8 +45,7 @@ def rung(silent: int) -> Rung:
 
 def validate_before(last_success: datetime, time_zone: str) -> datetime:
     """First instant (UTC) at which a server is blocked: the local midnight that begins day 11."""
-    zone = ZoneInfo(time_zone)
-    return start_of_day(last_success.astimezone(zone).date() + timedelta(days=GRACE_DAYS + 1), time_zone)
+    return start_of_day(local_date(last_success, time_zone) + timedelta(days=GRACE_DAYS + 1), time_zone)
 
 
 def next_validation(installation_id: str, last_success: datetime, time_zone: str, window: Window) -> datetime:
@@ -51,7 +54,7 @@ def next_validation(installation_id: str, last_success: datetime, time_zone: str
     The point is a hash of the installation, so that a fleet spreads evenly and each server keeps its time (A4, F4).
     """
     zone = ZoneInfo(time_zone)
-    tomorrow = last_success.astimezone(zone).date() + timedelta(days=1)
+    tomorrow = local_date(last_success, time_zone) + timedelta(days=1)
     opens = datetime.combine(tomorrow, window.start, zone)
     width = datetime.combine(tomorrow, window.end, zone) - opens
     share = int.from_bytes(hashlib.sha256(installation_id.encode()).digest()[:6]) / 2**48

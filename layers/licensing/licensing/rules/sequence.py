@@ -7,12 +7,13 @@ last of these is accused.
 
 import hashlib
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
 
 from licensing.rules.fingerprints import Fingerprint, same_machine
+from licensing.rules.heartbeat import local_date
 from licensing.rules.reports import Report
 
 #: Nonces remembered, each with the sequence it led to.
@@ -145,11 +146,8 @@ def gave_up(gen: int, seq: int, now: datetime) -> ServerState:
     return ServerState(gen=gen, seq=seq, held=False, validated_at=now)
 
 
-def take(state: ServerState, step: Step, presented: Presented, today: date) -> ServerState:
-    """The state after an ``advance`` or a ``heal``: place, nonce, machine and time of success are remembered.
-
-    ``today`` is the server's local date: the day on which a database that is new was activated.
-    """
+def take(state: ServerState, step: Step, presented: Presented) -> ServerState:
+    """The state after an ``advance`` or a ``heal``: place, nonce, machine and time of success are remembered."""
     adopted = presented.gen > state.gen
     kept = () if adopted else tuple(c for c in state.nonces if c.seq > step.seq - REMEMBERED_NONCES)
     heals = recent_heals(state, step.at)
@@ -163,13 +161,16 @@ def take(state: ServerState, step: Step, presented: Presented, today: date) -> S
         heals=(*heals, step.at) if step.kind == "heal" else heals,
         validated_at=step.at,
         public_key=presented.public_key if adopted else state.public_key,
-        databases=with_databases(state.databases, presented.report.databases, today),
+        databases=_with_databases(state.databases, presented.report, step.at),
     )
 
 
-def with_databases(known: Mapping[str, date], reported: Iterable[str], today: date) -> dict[str, date]:
-    """The databases known after a report: a new one is activated today; one that comes back keeps its first day."""
-    days = {name: known.get(name, today) for name in reported}
+def _with_databases(known: Mapping[str, date], report: Report, at: datetime) -> dict[str, date]:
+    """The databases known after a report: a new one is activated today, where the server is; one that comes back keeps its
+    first day.
+    """
+    today = local_date(at, report.time_zone)
+    days = {name: known.get(name, today) for name in report.databases}
     if len(known) + len(days) <= _REMEMBERED_DATABASES:
         return {**known, **days}
     return days
@@ -178,7 +179,7 @@ def with_databases(known: Mapping[str, date], reported: Iterable[str], today: da
 Claim = Literal["repeat", "taken", "suspect"]
 
 
-def activate(state: ServerState, presented: Presented, now: datetime, today: date) -> ServerState | Claim:
+def activate(state: ServerState, presented: Presented, now: datetime) -> ServerState | Claim:
     """The state after an activation: a generation of its own, at sequence 0.
 
     The machine that holds the installation may activate it again (its state file was lost); another may not (A2), and
@@ -204,5 +205,5 @@ def activate(state: ServerState, presented: Presented, now: datetime, today: dat
         heals=recent_heals(state, now),
         validated_at=now,
         public_key=presented.public_key,
-        databases=with_databases(state.databases, presented.report.databases, today),
+        databases=_with_databases(state.databases, presented.report, now),
     )

@@ -18,12 +18,8 @@ from licensing.store.tables import Item
 
 V = TypeVar("V")
 
-#: What DynamoDB takes in one transaction.
-TRANSACTION_ITEMS = 100
-
-
-class TooMuchAtOnce(Exception):
-    """Raised when a change of an account does not fit into one transaction."""
+#: DynamoDB takes 100 items in one transaction; the sheet is one of them.
+_PART_ITEMS = 99
 
 
 class StaleVersion(tables.ConditionFailed):
@@ -111,6 +107,12 @@ def find_by_tax_id(tax_id: str) -> str | None:
     return item.customer_id if item else None
 
 
+def read_by_tax_id(tax_id: str) -> Account | None:
+    """The whole account of the customer with this tax id."""
+    customer_id = find_by_tax_id(tax_id)
+    return read(customer_id) if customer_id else None
+
+
 def find_by_activation_token(token: str) -> tuple[str, str] | None:
     """The customer and installation that a current activation token names."""
     item = tables.find(LookupItem, _token_key(token), "TOKEN")
@@ -130,24 +132,21 @@ def check_claims(before: Account | None, codes: Iterable[str]) -> None:
         raise Taken(", ".join(taken))
 
 
-def write(before: Account | None, after: Account, catalogue: Catalogue, *, staged: bool = False) -> int:
+def write(before: Account | None, after: Account, catalogue: Catalogue) -> int:
     """Write what differs between ``before`` and ``after``, and every projection that is not as it should be.
 
-    One transaction, all or nothing. With ``staged`` a change of more than 100 items is allowed: it is written in
-    several, installations first, projections last; interrupted, the next write of this account completes it.
-    Returns the number of items written, 0 if nothing differs.
+    One transaction, all or nothing, for up to 99 items; what is larger is written in several, installations first,
+    projections last: interrupted, the next write of this account completes it. Returns the number of items written, 0 if
+    nothing differs.
 
     Raises:
         StaleVersion: the account is not at ``before.version`` any more.
         Taken: a tax id or license code belongs to somebody else.
-        TooMuchAtOnce: more than 100 items, not staged.
     """
     changes = [*_releases(before, after), *_claims(before, after), *_documents(before, after, catalogue)]
-    if len(changes) >= TRANSACTION_ITEMS and not staged:
-        raise TooMuchAtOnce
     version = before.version if before else 0
-    for start in range(0, len(changes), TRANSACTION_ITEMS - 1):
-        _write_part(changes[start : start + TRANSACTION_ITEMS - 1], after.customer.customer_id, version)
+    for start in range(0, len(changes), _PART_ITEMS):
+        _write_part(changes[start : start + _PART_ITEMS], after.customer.customer_id, version)
         version += 1
     return len(changes)
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from pynamodb.attributes import ListAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
@@ -88,18 +89,22 @@ def _admitted(limit: Limit, subject: str, now: datetime) -> tuple[LimitItem, Con
 
 def put_in(transaction: TransactWrite, request_id: str, tax_id: str, code_hash: str, until: datetime) -> None:
     """A new request, as part of a transaction."""
-    transaction.save(
-        RequestItem(
-            f"REQ#{request_id}",
-            "REQ",
-            tax_id=tax_id,
-            code_hash=code_hash,
-            code_until=int(until.timestamp()),
-            tries=0,
-            expires_at=int((until + _KEPT).timestamp()),
-        ),
-        condition=RequestItem.pk.does_not_exist(),
+    _put_in(
+        transaction, request_id, until, tax_id=tax_id, code_hash=code_hash, code_until=int(until.timestamp()), tries=0
     )
+
+
+def put_ticket_in(transaction: TransactWrite, request_id: str, tax_id: str, ticket_hash: str, until: datetime) -> None:
+    """A request that is born with its ticket: the customer's window is open (A1)."""
+    no_code = {"code_hash": "", "code_until": 0, "tries": TRIES_PER_CODE}
+    ticket = {"ticket_hash": ticket_hash, "ticket_until": int(until.timestamp())}
+    _put_in(transaction, request_id, until, tax_id=tax_id, **no_code, **ticket)
+
+
+def _put_in(transaction: TransactWrite, request_id: str, until: datetime, **attributes: Any) -> None:
+    expires_at = int((until + _KEPT).timestamp())
+    item = RequestItem(f"REQ#{request_id}", "REQ", expires_at=expires_at, **attributes)
+    transaction.save(item, condition=RequestItem.pk.does_not_exist())
 
 
 def find(request_id: str) -> RequestItem | None:
@@ -119,25 +124,6 @@ def count_code_try(request_id: str, now: datetime) -> int | None:
     except tables.ConditionFailed:
         return None
     return TRIES_PER_CODE - int(item.tries)
-
-
-def put_ticket_in(transaction: TransactWrite, request_id: str, tax_id: str, ticket_hash: str, until: datetime) -> None:
-    """A request that is born with its ticket: the customer's window is open (A1)."""
-    epoch = int(until.timestamp())
-    transaction.save(
-        RequestItem(
-            f"REQ#{request_id}",
-            "REQ",
-            tax_id=tax_id,
-            code_hash="",
-            code_until=0,
-            tries=TRIES_PER_CODE,
-            ticket_hash=ticket_hash,
-            ticket_until=epoch,
-            expires_at=int((until + _KEPT).timestamp()),
-        ),
-        condition=RequestItem.pk.does_not_exist(),
-    )
 
 
 def set_ticket_in(transaction: TransactWrite, request_id: str, ticket_hash: str, until: datetime) -> None:

@@ -48,14 +48,7 @@ class ServerItem(Model):
 
 def get(installation_id: str) -> tuple[ServerState, int]:
     """The state (strongly consistent) and its version; an empty state of version 0 where there is none."""
-
-    def load() -> ServerItem | None:
-        try:
-            return ServerItem.get(installation_id, consistent_read=True)
-        except ServerItem.DoesNotExist:
-            return None
-
-    item = tables.read(load)
+    item = tables.find(ServerItem, installation_id)
     return (_state(item), int(item.version)) if item else (ServerState(), 0)
 
 

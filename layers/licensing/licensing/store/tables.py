@@ -76,7 +76,7 @@ def read(call: Callable[[], T]) -> T:
         return call()
 
 
-def find(model: type["_M"], pk: str, sk: str) -> "_M | None":
+def find(model: type["_M"], pk: str, sk: str | None = None) -> "_M | None":
     """One item, strongly consistent; None where there is none."""
 
     def get() -> "_M | None":
@@ -142,4 +142,4 @@ def _connection() -> Connection:
     return connection
 
 
-_M = TypeVar("_M", bound=Item)
+_M = TypeVar("_M", bound=Model)
