@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export AWS_DEFAULT_REGION ?= eu-south-1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports validate build openapi e2e clean
+.PHONY: help run test lint types imports validate build openapi messages e2e clean
 
 help: ## What there is
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -44,6 +44,9 @@ build: $(SAM_READY) ## What deploys: sam build, byte-compiled
 
 openapi: $(READY) ## Write the OpenAPI document anew
 	$(BIN)/python -m infra.openapi
+
+messages: $(READY) ## Bring the catalogues up to date with the texts in the code
+	$(BIN)/python -m infra.messages
 
 e2e: $(READY) ## The slow suites: make run, a real proxy, sam local
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/e2e

@@ -31,7 +31,7 @@ from infra.local.template import ACCOUNT, BACKUP_REGION, REGION
 LOCK = threading.RLock()
 
 #: Services whose data both regions share, as global tables and replicas would in the end.
-_SHARED = ("dynamodb", "kms", "secretsmanager", "ses", "sesv2", "sqs")
+_SHARED = ("cognito-idp", "dynamodb", "kms", "secretsmanager", "ses", "sesv2", "sqs")
 
 #: Asked before each AWS call: the event's name (``before-send.dynamodb.GetItem``) and the request; an answer that is
 #: not None takes the place of moto's.
@@ -98,17 +98,22 @@ class Aws(AbstractContextManager["Aws"]):
         return messages
 
     def snapshot(self) -> Callable[[], None]:
-        """Remember all tables as they are; returns what puts them back, but for the key set: License Managers rightly
+        """Remember all tables and users as they are; returns what puts them back, but for the key set: License Managers rightly
         refuse one that went back to an older version.
         """
         tables = get_backend("dynamodb")[ACCOUNT][REGION].tables
         remembered = {name: copy.deepcopy(table.items) for name, table in tables.items()}
+        pools = get_backend("cognito-idp")[ACCOUNT][REGION].user_pools
+        users = {pool_id: copy.deepcopy(pool.users) for pool_id, pool in pools.items()}
 
         def restore() -> None:
             for name, items in remembered.items():
                 kept = {key: part for key, part in tables[name].items.items() if key.value == "KEYSET"}
                 tables[name].items.clear()
                 tables[name].items.update({**copy.deepcopy(items), **kept})
+            for pool_id, known in users.items():
+                pools[pool_id].users.clear()
+                pools[pool_id].users.update(copy.deepcopy(known))
 
         return restore
 

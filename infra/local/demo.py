@@ -13,8 +13,15 @@ def read(path: Path, today: date) -> dict[str, Any]:
     """A catalogue-and-customers document; its dates are moved by ``today`` minus its ``as_of``."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     as_of = document.pop("as_of")
+    document.pop("users", None)
     shifted: dict[str, Any] = _shift(document, today - as_of)
     return shifted
+
+
+def users(path: Path) -> list[dict[str, Any]]:
+    """The people of the demo: name, email or ``machine``, and ``of`` which organization (a tax id, or ``vendor``)."""
+    people: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8")).get("users", [])
+    return people
 
 
 def _shift(node: Any, by: timedelta) -> Any:

@@ -9,7 +9,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,8 @@ MAX_HEADER_BYTES = 10_240
 
 #: Bodies of these types reach a function as text, all others as base64.
 _TEXT = re.compile(r"(text/|application/(json|[\w.+-]+\+json|xml|[\w.+-]+\+xml|javascript)\b)", re.IGNORECASE)
+#: From an Authorization header to a token's claims; None refuses it.
+Authorizer = Callable[[str], dict[str, Any] | None]
 _HOP_BY_HOP = {"connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
@@ -36,6 +38,8 @@ class Route:
     method: str
     path: str
     function: Function
+    #: Behind the authorizer of the user pool.
+    for_users: bool = False
 
     @property
     def key(self) -> str:
@@ -63,11 +67,17 @@ class Route:
 class Gateway:
     """The template's HTTP API at one site."""
 
-    def __init__(self, functions: Functions, site: Site) -> None:
+    def __init__(self, functions: Functions, site: Site, authorize: Authorizer = lambda _: None) -> None:
         self._functions = functions
         self._site = site
+        self._authorize = authorize
         routes = [
-            Route(trigger.properties["Method"].upper(), trigger.properties["Path"], function)
+            Route(
+                trigger.properties["Method"].upper(),
+                trigger.properties["Path"],
+                function,
+                "Authorizer" in trigger.properties.get("Auth", {}),
+            )
             for function, trigger in functions.triggers("HttpApi")
         ]
         self.routes = sorted(routes, key=lambda route: route._rank)  # the most specific first, as API Gateway does
@@ -85,8 +95,14 @@ class Gateway:
         return _message(404, "Not Found")
 
     def _invoke(self, route: Route, parameters: Mapping[str, str], request: Request) -> Response:
+        payload = event(request, route.key, parameters)
+        if route.for_users:
+            claims = self._authorize(request.header("authorization"))
+            if claims is None:
+                return _message(401, "Unauthorized")
+            payload["requestContext"]["authorizer"] = {"jwt": {"claims": claims, "scopes": None}}
         try:
-            return response(self._functions.invoke(route.function, event(request, route.key, parameters), self._site))
+            return response(self._functions.invoke(route.function, payload, self._site))
         except (FunctionFailed, _Malformed):
             return _message(500, "Internal Server Error")
 

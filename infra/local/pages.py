@@ -120,10 +120,13 @@ class LocalPages:
     # ── users, schedules, reset ──
 
     def _users(self, request: Request) -> Response:
-        return _json({"items": [], "next_cursor": None})
+        return _json({"items": [user.as_json() for user in self._stack.user_pool.users], "next_cursor": None})
 
     def _token(self, request: Request, username: str) -> Response:
-        raise not_found("There is no such demo user; GET /local/users lists them.")
+        token = self._stack.user_pool.token(username)
+        if token is None:
+            raise not_found("There is no such demo user; GET /local/users lists them.")
+        return _json(token)
 
     def _schedules(self, request: Request) -> Response:
         items = [

@@ -65,6 +65,10 @@ def needs(service: str, operation: str, body: Mapping[str, Any]) -> Iterator[Nee
                 yield Need(f"dynamodb:{operation}", _arn("dynamodb", f"table/{table}"))
         case "dynamodb", _:
             yield _on_table(operation, body["TableName"], body)
+        case "cognito-identity-provider", _:
+            yield Need(
+                f"cognito-idp:{operation}", f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{body['UserPoolId']}"
+            )
         case "sqs", _:
             yield Need(f"sqs:{operation}", _arn("sqs", body["QueueUrl"].rpartition("/")[2]))
         case "kms", _:

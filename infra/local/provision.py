@@ -17,6 +17,7 @@ Properties = dict[str, Any]
 
 #: What needs nobody on this machine: code is run from the tree, and roles, logs and alarms have no one to serve.
 _NOT_MADE = {
+    "AWS::Cognito::UserPoolDomain",
     "AWS::IAM::Role",
     "AWS::Logs::LogGroup",
     "AWS::Serverless::Function",
@@ -98,7 +99,30 @@ def make_secret(name: str, properties: Properties) -> Made:
     return Made(client.create_secret(Name=properties["Name"], SecretString=properties["SecretString"])["ARN"])
 
 
+def make_user_pool(name: str, properties: Properties) -> Made:
+    """AWS::Cognito::UserPool."""
+    pool = properties.pop("UserPoolName")
+    client = boto3.client("cognito-idp", region_name=REGION)
+    made = client.create_user_pool(PoolName=pool, **properties)["UserPool"]
+    return Made(made["Id"], {"Arn": made["Arn"]})
+
+
+def make_user_pool_client(name: str, properties: Properties) -> Made:
+    """AWS::Cognito::UserPoolClient."""
+    client = boto3.client("cognito-idp", region_name=REGION)
+    return Made(client.create_user_pool_client(**properties)["UserPoolClient"]["ClientId"])
+
+
+def make_resource_server(name: str, properties: Properties) -> Made:
+    """AWS::Cognito::UserPoolResourceServer."""
+    boto3.client("cognito-idp", region_name=REGION).create_resource_server(**properties)
+    return Made(properties["Identifier"])
+
+
 _MAKERS: Mapping[str, Callable[[str, Properties], Made]] = {
+    "AWS::Cognito::UserPool": make_user_pool,
+    "AWS::Cognito::UserPoolClient": make_user_pool_client,
+    "AWS::Cognito::UserPoolResourceServer": make_resource_server,
     "AWS::DynamoDB::GlobalTable": make_global_table,
     "AWS::KMS::Alias": make_alias,
     "AWS::KMS::Key": make_key,

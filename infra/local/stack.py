@@ -27,6 +27,7 @@ from infra.local.permissions import Guard
 from infra.local.provision import Provisioned
 from infra.local.queues import Poller, QueueSource
 from infra.local.template import BACKUP_REGION, REGION, Function, functions
+from infra.local.users import UserPool
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
@@ -196,6 +197,9 @@ class Stack(AbstractContextManager["Stack"]):
         """Make the keys, load the demo data, and write the vendor profile."""
         # Imported here: table names are read from the environment when these modules are imported.
         from licensing import deployment, key_ring, loading
+        from licensing.rules.people import VENDOR
+        from licensing.store import accounts
+        from licensing.store import people as people_store
         from licensing.store import vendor as vendor_settings
 
         from infra.operator import keys
@@ -205,6 +209,7 @@ class Stack(AbstractContextManager["Stack"]):
         def forget() -> None:
             key_ring.ring.forget()
             vendor_settings.forget()
+            people_store.forget()
 
         self._forget = forget
         forget()  # an earlier stack's, in the same process
@@ -212,8 +217,15 @@ class Stack(AbstractContextManager["Stack"]):
         root = f"kms:{self.outputs['RootKeyArn']}"
         keys.initialize(root, "kms", now)
         self.document = demo.read(self._demo_file, datetime.now(UTC).date())
+        self.document["vendor"]["portal_url"] = self.sites[0].url
         self.activation_tokens = loading.load(self.document, now).activation_tokens
         vendor = self.document["vendor"]
+        organizations = {"vendor": (VENDOR, vendor["name"])}
+        organizations |= {each.tax_id: (each.reseller_id, each.name) for each in people_store.resellers().values()}
+        for each in self.document["customers"]:
+            organizations.setdefault(each["tax_id"], (accounts.find_by_tax_id(each["tax_id"]) or "", each["name"]))
+        self.user_pool = UserPool(self.outputs)
+        self.user_pool.make(demo.users(self._demo_file), organizations)
         self.vendor_profile = {
             "vendor": vendor["name"],
             "issuer": ISSUER,
@@ -233,7 +245,9 @@ class Stack(AbstractContextManager["Stack"]):
         self.queues = Poller(sources)
         pages = LocalPages(self)
         for location in (PRIMARY, BACKUP):
-            self._applications[location.name] = self._reporting(location.name, pages, Gateway(self.functions, location))
+            self._applications[location.name] = self._reporting(
+                location.name, pages, Gateway(self.functions, location, self.user_pool.claims)
+            )
         self._applications["AWS"] = self.aws.application()
         self._aws_server.start()
         for site in self.sites:

@@ -121,7 +121,8 @@ def test_the_openapi_document_is_current() -> None:
 def test_the_openapi_document_names_every_route_and_its_problems(cloud: Cloud) -> None:
     document = cloud.get("/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")
-    served = {route.key for route in Gateway(cloud.stack.functions, PRIMARY).routes}
+    routes = Gateway(cloud.stack.functions, PRIMARY).routes
+    served = {route.key for route in routes if not route.path.startswith("/portal")}
     described = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     assert described == served
 

@@ -1,21 +1,17 @@
 """Activation (A1-A3, A7): by tax id, one-time code and choice, or by activation token."""
 
-import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.transactions import TransactWrite
 
-from licensing import answers, contract, deployment, identity, signing
+from licensing import answers, contract, deployment, identity, mail, signing
 from licensing.errors import (
     ActivationTokenInvalid,
     CodeExpired,
     CodeWrong,
     InstallationTaken,
     Refused,
-    TemporarilyUnavailable,
     TicketInvalid,
 )
 from licensing.rules import limits
@@ -26,6 +22,7 @@ from licensing.rules.sequence import Kind, Presented, ServerState, Step, activat
 from licensing.rules.tax_ids import normalize
 from licensing.rules.vendor import Vendor
 from licensing.store import accounts, activation_requests, servers, tables
+from licensing.store import limits as limit_store
 from licensing.store.activation_requests import RequestItem
 from licensing.store.idempotency import Keep, keep_nothing
 from licensing.store.vendor import cached as vendor_settings
@@ -34,8 +31,6 @@ logger = Logger(child=True)
 
 CODE_LIFE = timedelta(minutes=10)
 TICKET_LIFE = timedelta(minutes=15)
-#: The message is sent before the request is written (see ``request``), and must not be read before it either.
-_MAIL_DELAY = 1
 
 
 def request(
@@ -65,30 +60,22 @@ def request(
             activation_requests.put_ticket_in(transaction, request_id, tax_id, identity.digest(secret), until)
             keep(transaction, ticket)
 
-        activation_requests.counting(limits.ACTIVATION_REQUESTS, tax_id, now, with_ticket)
+        limit_store.counting(limits.ACTIVATION_REQUESTS, tax_id, now, with_ticket)
         return ticket
 
     code = identity.new_code()
     answer = contract.CodeSent(request_id=request_id, expires_in=int(CODE_LIFE.total_seconds()))
-    activation_requests.check(limits.ACTIVATION_REQUESTS, tax_id, now)
-    _queue_mail({"request_id": request_id, "tax_id": tax_id, "code": code})
+    limit_store.check(limits.ACTIVATION_REQUESTS, tax_id, now)
+    message = {"request_id": request_id, "tax_id": tax_id, "code": code}
+    mail.queue(deployment.activation_code_queue_url(), message)
 
     def with_code(transaction: TransactWrite) -> None:
         until = now + CODE_LIFE
         activation_requests.put_in(transaction, request_id, tax_id, identity.digest(code, request_id), until)
         keep(transaction, answer)
 
-    activation_requests.counting(limits.ACTIVATION_REQUESTS, tax_id, now, with_code)
+    limit_store.counting(limits.ACTIVATION_REQUESTS, tax_id, now, with_code)
     return answer
-
-
-def _queue_mail(message: Mapping[str, str]) -> None:
-    try:
-        deployment.aws_client("sqs").send_message(
-            QueueUrl=deployment.activation_code_queue_url(), MessageBody=json.dumps(message), DelaySeconds=_MAIL_DELAY
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise TemporarilyUnavailable from error
 
 
 def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep = keep_nothing) -> contract.Ticket:
@@ -107,7 +94,7 @@ def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep 
     if left is None:
         # Not charged to the tax id: what can't succeed must not use up its owner's day.
         raise CodeExpired
-    activation_requests.count_try(limits.CODE_TRIES, asked.tax_id, now)
+    limit_store.count_try(limits.CODE_TRIES, asked.tax_id, now)
     right = identity.same(body.code, asked.code_hash, request_id)
     account = accounts.read_by_tax_id(asked.tax_id) if right else None
     if account is None:

@@ -78,6 +78,21 @@ def activation_code_queue_url() -> str:
     return os.environ["ACTIVATION_CODE_QUEUE_URL"]
 
 
+def mail_queue_url() -> str:
+    """The queue from which all other e-mails are sent."""
+    return os.environ["MAIL_QUEUE_URL"]
+
+
+def user_pool_id() -> str:
+    """Where users and their passwords are kept."""
+    return os.environ["USER_POOL_ID"]
+
+
+def user_pool_client_id() -> str:
+    """The portal, as the user pool knows it."""
+    return os.environ["USER_POOL_CLIENT_ID"]
+
+
 def mail_sender() -> str:
     """From whom e-mails come."""
     return os.environ["MAIL_SENDER"]

@@ -7,6 +7,8 @@ This module is the catalogue; the OpenAPI document names each route's from it.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from licensing.texts import mark
+
 
 class LicensingError(Exception):
     """Root of all refusals.
@@ -29,49 +31,100 @@ class MalformedJson(LicensingError):
     """Raised when a body is not JSON at all, or is nested beyond reason."""
 
     code, status = "MALFORMED_JSON", 400
-    detail = "The body is not valid JSON."
+    detail = mark("The body is not valid JSON.")
 
 
 class InvalidToken(LicensingError):
     """Raised when a server token is missing, altered, foreign, of another type or signed by a key we don't know."""
 
     code, status = "INVALID_TOKEN", 401
-    detail = "The server token is not accepted. Activate this server again with its activation token or tax id."
+    detail = mark("The server token is not accepted. Activate this server again with its activation token or tax id.")
 
 
 class InvalidProof(LicensingError):
     """Raised when the proof of possession (RFC 9449) is missing or does not fit the token, the request or the body."""
 
     code, status = "INVALID_PROOF", 401
-    detail = "The proof of possession is missing or does not fit this request. The token is of no use without its key."
+    detail = mark(
+        "The proof of possession is missing or does not fit this request. The token is of no use without its key."
+    )
 
 
 class ClockSkewed(LicensingError):
     """Raised when a proof was made at a time too far from ours; ``server_time`` tells ours."""
 
     code, status = "CLOCK_SKEWED", 401
-    detail = "This machine's clock is too far off. Set it right; our time is {server_time}."
+    detail = mark("This machine's clock is too far off. Set it right; our time is {server_time}.")
+
+
+class Unauthorized(LicensingError):
+    """Raised when nobody, or somebody unknown, asks for what only a user may have."""
+
+    code, status = "UNAUTHORIZED", 401
+    detail = mark("Sign in first.")
+
+
+class Forbidden(LicensingError):
+    """Raised when something is a user's own, and not for that user to do."""
+
+    code, status = "FORBIDDEN", 403
+    detail = mark("Your role does not allow this.")
+
+
+class SignInFailed(LicensingError):
+    """Raised when e-mail and password do not go together, or there is no such user; it doesn't tell which."""
+
+    code, status = "SIGN_IN_FAILED", 403
+    detail = mark("E-mail address or password is not right.")
+
+
+class PasswordRefused(LicensingError):
+    """Raised when a new password is not one that the user pool accepts."""
+
+    code, status = "PASSWORD_REFUSED", 422
+    detail = mark("Choose a password of at least 12 characters.")
+
+
+class LinkInvalid(LicensingError):
+    """Raised when a link from an e-mail is unknown, incomplete, used or has ended."""
+
+    code, status = "LINK_INVALID", 404
+    detail = mark("This link does not work: it is incomplete, was used already, or has ended.")
+
+
+class FormExpired(LicensingError):
+    """Raised when a form comes from another site, or from a page of another session."""
+
+    code, status = "FORM_EXPIRED", 403
+    detail = mark("This page was open too long, or you signed in anew meanwhile. Go back, reload it, and try again.")
+
+
+class AlreadyRegistered(LicensingError):
+    """Raised when an e-mail address has its account already; one is for one organization."""
+
+    code, status = "ALREADY_REGISTERED", 409
+    detail = mark("This e-mail address has an account already. Sign in with it.")
 
 
 class CodeWrong(LicensingError):
     """Raised when the one-time code does not match; also for a tax id that nobody has."""
 
     code, status = "CODE_WRONG", 403
-    detail = "The code is not right. Check the newest e-mail; {tries_left} tries are left."
+    detail = mark("The code is not right. Check the newest e-mail; {tries_left} tries are left.")
 
 
 class TicketInvalid(LicensingError):
     """Raised when a ticket is unknown, has ended, or has been used for another server."""
 
     code, status = "TICKET_INVALID", 403
-    detail = "The activation ticket is not valid any more. Begin again with the tax id."
+    detail = mark("The activation ticket is not valid any more. Begin again with the tax id.")
 
 
 class ActivationTokenInvalid(LicensingError):
     """Raised when an activation token is unknown or was replaced by a newer one."""
 
     code, status = "ACTIVATION_TOKEN_INVALID", 403
-    detail = (
+    detail = mark(
         "The activation token is unknown or was replaced. Copy the current one from the server's page in the portal."
     )
 
@@ -91,77 +144,79 @@ class NotFound(LicensingError):
     """Raised when there is no such thing, or it is not yours."""
 
     code, status = "NOT_FOUND", 404
-    detail = "There is no such thing here."
+    detail = mark("There is no such thing here.")
 
 
 class InstallationTaken(LicensingError):
     """Raised when another machine holds the installation (A2, A7)."""
 
     code, status = "INSTALLATION_TAKEN", 409
-    detail = "Another server holds this installation. Deactivate it there, or release it in the portal, and try again."
+    detail = mark(
+        "Another server holds this installation. Deactivate it there, or release it in the portal, and try again."
+    )
 
 
 class CodeExpired(LicensingError):
     """Raised when a one-time code has ended, was used up by wrong tries, or was never asked for."""
 
     code, status = "CODE_EXPIRED", 410
-    detail = "This code has ended. Ask for a new one."
+    detail = mark("This code has ended. Ask for a new one.")
 
 
 class PayloadTooLarge(LicensingError):
     """Raised when a body is larger than any honest one."""
 
     code, status = "PAYLOAD_TOO_LARGE", 413
-    detail = "The body is too large; at most {limit} bytes are accepted."
+    detail = mark("The body is too large; at most {limit} bytes are accepted.")
 
 
 class UnsupportedMediaType(LicensingError):
     """Raised when a body is not declared as JSON."""
 
     code, status = "UNSUPPORTED_MEDIA_TYPE", 415
-    detail = "Send the body as application/json."
+    detail = mark("Send the body as application/json.")
 
 
 class InvalidRequest(LicensingError):
     """Raised when JSON is well formed and not what the route takes; ``errors`` points at each fault (RFC 6901)."""
 
     code, status = "INVALID_REQUEST", 422
-    detail = "The request is not valid; see errors."
+    detail = mark("The request is not valid; see errors.")
 
 
 class TaxIdInvalid(LicensingError):
     """Raised when a tax id's form or check digits are wrong (A1)."""
 
     code, status = "TAX_ID_INVALID", 422
-    detail = "This is not a valid tax id: its form or its check digits are wrong. Check for a typing error."
+    detail = mark("This is not a valid tax id: its form or its check digits are wrong. Check for a typing error.")
 
 
 class IdempotencyKeyReused(LicensingError):
     """Raised when an Idempotency-Key comes back with another body."""
 
     code, status = "IDEMPOTENCY_KEY_REUSED", 422
-    detail = "This Idempotency-Key was used for another request. Use a new one for each."
+    detail = mark("This Idempotency-Key was used for another request. Use a new one for each.")
 
 
 class TooManyRequests(LicensingError):
     """Raised when a limit on tries is reached."""
 
     code, status = "TOO_MANY_REQUESTS", 429
-    detail = "Too many requests. Try again in {retry_after} seconds."
+    detail = mark("Too many requests. Try again in {retry_after} seconds.")
 
 
 class InternalError(LicensingError):
     """Raised by no rule: what a fault of our own looks like from outside."""
 
     code, status = "INTERNAL_ERROR", 500
-    detail = "Something is wrong on our side. It has been noted; try again later."
+    detail = mark("Something is wrong on our side. It has been noted; try again later.")
 
 
 class TemporarilyUnavailable(LicensingError):
     """Raised when a service behind us is throttled, conflicts or does not answer. A retry is safe."""
 
     code, status = "TEMPORARILY_UNAVAILABLE", 503
-    detail = "The service can't do this right now. Try again in {retry_after} seconds."
+    detail = mark("The service can't do this right now. Try again in {retry_after} seconds.")
 
     def __init__(self, *, retry_after: int = 5, **members: Any) -> None:
         super().__init__(retry_after=retry_after, **members)
@@ -170,7 +225,9 @@ class TemporarilyUnavailable(LicensingError):
 class OnlyAtHomeSite(TemporarilyUnavailable):
     """Raised by the standby site for what only the home site may decide (activation, deactivation)."""
 
-    detail = "This site validates only. Activations and deactivations are served by the other site; try again there."
+    detail = mark(
+        "This site validates only. Activations and deactivations are served by the other site; try again there."
+    )
 
 
 def catalogue() -> list[type[LicensingError]]:

@@ -19,8 +19,9 @@ from licensing.errors import TaxIdInvalid
 from licensing.rules import accounts as rules
 from licensing.rules import vendor as vendor_rules
 from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
+from licensing.rules.people import Reseller
 from licensing.rules.tax_ids import normalize
-from licensing.store import accounts
+from licensing.store import accounts, people
 from licensing.store import vendor as vendor_store
 from licensing.store.tables import unraced
 
@@ -56,6 +57,7 @@ Code = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{3,39}$")]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 TaxId = Annotated[str, AfterValidator(_tax_id)]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", max_length=254)]
+Tag = Literal["en", "it", "es", "pt-BR", "sv"]
 # Text, since YAML reads an unquoted 10:00 as the number 600.
 TimeOfDay = Annotated[
     str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"), Field(description='for example "10:00", quoted')
@@ -145,14 +147,27 @@ class LicensePart(_Part):
     allocations: dict[Name, Count] = {}
 
 
-class CustomerPart(_Part):
-    """A customer, known by its tax id."""
+class ResellerPart(_Part):
+    """A reseller, known by its tax id."""
 
     name: Name
     tax_id: TaxId
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-    language: Literal["en", "it", "es", "pt-BR", "sv"] = "en"
+    language: Tag = "en"
+    contacts: list[ContactPart] = []
+    may_order: bool = False
+    may_assign_products: bool = False
+
+
+class CustomerPart(_Part):
+    """A customer, known by its tax id. ``resellers`` are named by theirs."""
+
+    name: Name
+    tax_id: TaxId
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    language: Tag = "en"
     time_zone: TimeZone
+    resellers: list[TaxId] = []
     contacts: list[ContactPart] = []
     log_retention_days: Annotated[int, Field(ge=1, le=3650)] = 365
     installations: list[InstallationPart] = []
@@ -165,6 +180,7 @@ class Document(_Part):
     vendor: VendorPart | None = None
     applications: list[ApplicationPart] = []
     products: list[ProductPart] = []
+    resellers: list[ResellerPart] = []
     customers: list[CustomerPart] = []
 
 
@@ -199,11 +215,12 @@ def check(document: Mapping[str, Any], now: datetime) -> None:
     """Check a file as a whole, against what is loaded already; writes nothing. Raises LoadError with every fault."""
     parsed = parse(document)
     catalogue = _catalogue(parsed, vendor_store.catalogue())
-    faults = list(_faults(parsed, catalogue, _vendor(parsed.vendor, vendor_store.get())))
+    resellers = _resellers(parsed, now, identity.new_id)
+    faults = list(_faults(parsed, catalogue, resellers, _vendor(parsed.vendor, vendor_store.get())))
     for part in parsed.customers if not faults else ():
         try:
             before = accounts.read_by_tax_id(part.tax_id)
-            rules.check(_account(part, before, now, identity.new_id, []), catalogue)
+            rules.check(_account(part, before, resellers, now, identity.new_id, []), catalogue)
             accounts.check_claims(before, [each.code for each in part.licenses])
         except AccountError as error:
             faults.append(f"{part.name}: {error}")
@@ -235,10 +252,13 @@ def load(
         vendor_store.put(_vendor(parsed.vendor, vendor_store.get()))
     if parsed.applications or parsed.products:
         vendor_store.put_catalogue(catalogue)
+    resellers = _resellers(parsed, now, new_id)
+    for each in parsed.resellers:
+        people.put_reseller(resellers[each.tax_id])
     report = LoadReport()
     for part in parsed.customers:
         progress(part.name)
-        _load_customer(part, catalogue, now, new_id, report)
+        _load_customer(part, catalogue, resellers, now, new_id, report)
     if parsed.applications or parsed.products:
         _project_others({part.tax_id for part in parsed.customers}, catalogue)
     return report
@@ -255,6 +275,16 @@ def _catalogue(parsed: Document, known: vendor_rules.Catalogue) -> vendor_rules.
     return vendor_rules.Catalogue(applications, products)
 
 
+def _resellers(parsed: Document, now: datetime, new_id: Callable[[str, datetime], str]) -> dict[str, Reseller]:
+    """All resellers by tax id, as they are to be."""
+    known = {each.tax_id: each for each in people.resellers().values()}
+    for part in parsed.resellers:
+        contacts = tuple(_merged(vendor_rules.Contact(), each) for each in part.contacts)
+        before = known.get(part.tax_id) or Reseller(new_id("res", now), part.name, part.tax_id, part.country)
+        known[part.tax_id] = _merged(before, part, contacts=contacts)
+    return known
+
+
 def _merged(before: M, part: BaseModel, **converted: Any) -> M:
     """What was there before, with what a part of the file says of it.
 
@@ -267,7 +297,12 @@ def _merged(before: M, part: BaseModel, **converted: Any) -> M:
     return replace(before, **said)
 
 
-def _faults(parsed: Document, catalogue: vendor_rules.Catalogue, vendor: vendor_rules.Vendor) -> Iterator[str]:
+def _faults(
+    parsed: Document,
+    catalogue: vendor_rules.Catalogue,
+    resellers: Mapping[str, Reseller],
+    vendor: vendor_rules.Vendor,
+) -> Iterator[str]:
     """What no single part can know: references between them, and doubles."""
     if vendor.lowest_app_version is not None and vendor.lowest_app_version not in vendor.releases:
         yield f"vendor: lowest_app_version {vendor.lowest_app_version} is not among the releases"
@@ -278,7 +313,11 @@ def _faults(parsed: Document, catalogue: vendor_rules.Catalogue, vendor: vendor_
             yield f"product {product.sku}: there is no application {product.application}"
     yield from _doubles("customer", [part.tax_id for part in parsed.customers])
     yield from _doubles("license", [each.code for part in parsed.customers for each in part.licenses])
+    yield from _doubles("reseller", [part.tax_id for part in parsed.resellers])
     for part in parsed.customers:
+        for tax_id in part.resellers:
+            if tax_id not in resellers:
+                yield f"{part.name}: there is no reseller {tax_id}"
         yield from _doubles(f"{part.name}: installation", [each.name for each in part.installations])
         for each in part.licenses:
             if each.sku not in catalogue.products:
@@ -302,6 +341,7 @@ def _vendor(part: VendorPart | None, before: vendor_rules.Vendor) -> vendor_rule
 def _load_customer(
     part: CustomerPart,
     catalogue: vendor_rules.Catalogue,
+    resellers: Mapping[str, Reseller],
     now: datetime,
     new_id: Callable[[str, datetime], str],
     report: LoadReport,
@@ -309,7 +349,7 @@ def _load_customer(
     def attempt() -> None:
         before, notes = accounts.read_by_tax_id(part.tax_id), list[str]()
         try:
-            after = _account(part, before, now, new_id, notes)
+            after = _account(part, before, resellers, now, new_id, notes)
             rules.check(after, catalogue)
             written = accounts.write(before, after, catalogue)
         except accounts.Taken as error:
@@ -329,6 +369,7 @@ def _load_customer(
 def _account(
     part: CustomerPart,
     before: Account | None,
+    resellers: Mapping[str, Reseller],
     now: datetime,
     new_id: Callable[[str, datetime], str],
     notes: list[str],
@@ -340,6 +381,8 @@ def _account(
         else Customer(new_id("cus", now), part.name, part.tax_id, part.country, part.time_zone)
     )
     customer = _merged(known, part, contacts=contacts)
+    if "resellers" in part.model_fields_set:
+        customer = replace(customer, reseller_ids=tuple(resellers[tax_id].reseller_id for tax_id in part.resellers))
     installations = dict(before.installations) if before else {}
     ids = {each.name: key for key, each in installations.items()}
     for place in part.installations:

@@ -143,8 +143,14 @@ def test_a_body_that_is_no_json_is_refused(client: httpx.Client, content: bytes,
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
-def test_there_are_no_users_yet(client: httpx.Client) -> None:
-    assert client.get("/local/users").json()["items"] == []
+def test_a_demo_user_gets_a_token_that_the_gateway_takes(client: httpx.Client, stack: Stack) -> None:
+    users = client.get("/local/users").json()["items"]
+    assert {user["group"] for user in users} == {"vendor", "reseller", "customer"}
+    for user in users:
+        token = client.post(f"/local/users/{user['username']}/token").json()["access_token"]
+        claims = stack.user_pool.claims(f"Bearer {token}")
+        assert claims
+        assert stack.user_pool.claims(f"Bearer {token[:-8]}AAAAAAAA") is None
     assert client.post("/local/users/anna/token").json()["code"] == "NOT_FOUND"
 
 

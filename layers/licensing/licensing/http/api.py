@@ -41,55 +41,61 @@ def api() -> APIGatewayHttpResolver:
     """A resolver that validates bodies against the contract and answers every error with its stable code."""
     app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=_loads)
 
-    @_handles(app, LicensingError)
-    def refused(error: LicensingError) -> Response[str]:
-        return problem(error)
+    def answer(error: LicensingError, errors: list[dict[str, Any]] | None = None) -> Response[str]:
+        return problem(error, app.current_event.headers.get("accept-language"), errors)
 
-    @_handles(app, RequestValidationError)
+    @handles(app, LicensingError)
+    def refused(error: LicensingError) -> Response[str]:
+        return answer(error)
+
+    @handles(app, RequestValidationError)
     def invalid(error: RequestValidationError) -> Response[str]:
         found = error.errors()
         if any(each["type"] == "json_invalid" for each in found):
-            return problem(MalformedJson())
-        return problem(InvalidRequest(), [_fault(each) for each in found])
+            return answer(MalformedJson())
+        return answer(InvalidRequest(), [_fault(each) for each in found])
 
-    @_handles(app, RequestUnsupportedContentType)
+    @handles(app, RequestUnsupportedContentType)
     def unsupported(_: RequestUnsupportedContentType) -> Response[str]:
-        return problem(UnsupportedMediaType())
+        return answer(UnsupportedMediaType())
 
-    @_handles(app, RecursionError, UnicodeDecodeError)
+    @handles(app, RecursionError, UnicodeDecodeError)
     def not_json(_: Exception) -> Response[str]:
-        return problem(MalformedJson())
+        return answer(MalformedJson())
 
-    @_handles(app, NotFoundError)
+    @handles(app, NotFoundError)
     def not_found(_: NotFoundError) -> Response[str]:
-        return problem(NotFound())
+        return answer(NotFound())
 
-    @_handles(app, ResponseValidationError, ServiceError, Exception)
+    @handles(app, ResponseValidationError, ServiceError, Exception)
     def broken(error: Exception) -> Response[str]:
         # Class and place only: messages of errors may quote the request, and requests carry secrets.
         logger.error("unexpected", error=type(error).__name__, stack=traceback.format_tb(error.__traceback__)[-8:])
-        return problem(InternalError())
+        return answer(InternalError())
 
     return app
 
 
-def _handles(
+def handles(
     app: APIGatewayHttpResolver, *kinds: type[Exception]
 ) -> Callable[[Callable[[Any], Response[str]]], Callable[[Any], Response[str]]]:
+    """Answer errors of these kinds by the decorated function; the framework's own decorator has no types."""
     decorate: Callable[[Callable[[Any], Response[str]]], Callable[[Any], Response[str]]]
     decorate = app.exception_handler(list(kinds))
     return decorate
 
 
-def problem(error: LicensingError, errors: list[dict[str, Any]] | None = None) -> Response[str]:
-    """The problem document of an error."""
+def problem(
+    error: LicensingError, accept_language: str | None = None, errors: list[dict[str, Any]] | None = None
+) -> Response[str]:
+    """The problem document of an error, its ``detail`` in the caller's language."""
     retry_after = {"retry_after": error.retry_after} if error.retry_after is not None else {}
     members = {**error.members, **retry_after}
     document = {
         "type": _PROBLEM_TYPE + error.code.lower().replace("_", "-"),
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
-        "detail": error.detail.format_map(members),
+        "detail": _in_language(error.detail, accept_language).format_map(members),
         "code": error.code,
         **members,
         **({"errors": errors} if errors else {}),
@@ -100,6 +106,14 @@ def problem(error: LicensingError, errors: list[dict[str, Any]] | None = None) -
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(error.status, "application/problem+json", json.dumps(document), headers)
+
+
+def _in_language(text: str, accept_language: str | None) -> str:
+    if not accept_language:
+        return text
+    from licensing import languages  # Babel: 40 ms of a cold start that servers do not need
+
+    return languages.language(languages.negotiate(accept_language)).text(text)
 
 
 def problems(*kinds: type[LicensingError], body: bool = False) -> dict[int, Any]:
@@ -173,7 +187,7 @@ def entry(app: APIGatewayHttpResolver) -> Handler:
         headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         if event.get("body"):
             if refusal := _unreadable(event, headers.get("content-type", "")):
-                return _plain(problem(refusal))
+                return _plain(problem(refusal, headers.get("accept-language")))
             headers["content-type"] = _JSON  # in its one spelling, for the resolver
         return app.resolve({**event, "headers": headers}, context)
 

@@ -13,8 +13,11 @@ from pydantic import BaseModel
 from pynamodb.transactions import TransactWrite
 
 from licensing import deployment, proofs, tokens
-from licensing.errors import InvalidProof, InvalidToken, LicensingError
+from licensing.errors import InvalidProof, InvalidToken, LicensingError, Unauthorized
 from licensing.key_ring import ring
+from licensing.rules.operations import Origin
+from licensing.rules.people import User
+from licensing.store import people
 from licensing.store.idempotency import Idempotency, Keep, keep_nothing
 from licensing.store.tables import ConditionFailed
 
@@ -60,6 +63,27 @@ def new_key(app: APIGatewayHttpResolver, public_key: dict[str, str] | None, now:
     if proven != public_key:
         raise InvalidProof
     return proven
+
+
+def user_caller(app: APIGatewayHttpResolver) -> User:
+    """Which user is calling, by the access token that the gateway's authorizer let through.
+
+    Raises Unauthorized for a token without a user of ours: an account alone belongs nowhere.
+    """
+    authorizer = app.current_event["requestContext"].get("authorizer") or {}
+    subject = authorizer.get("jwt", {}).get("claims", {}).get("sub")
+    user = people.get(subject) if subject else None
+    if user is None:
+        raise Unauthorized
+    return user
+
+
+def origin(event: APIGatewayProxyEventV2, user: User | None = None) -> Origin:
+    """Who asks, and from where, for the operation log."""
+    context = event.request_context
+    if user is None:
+        return Origin("anyone", address=context.http.source_ip, request_id=context.request_id)
+    return Origin(user.kind, user.user_id, user.name, context.http.source_ip, context.request_id)
 
 
 #: The header that makes a POST safe to repeat.

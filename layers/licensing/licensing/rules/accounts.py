@@ -34,6 +34,8 @@ class Customer:
     contacts: tuple[Contact, ...] = ()
     log_retention_days: int = 365
     deleted: bool = False
+    #: Who manages its licenses, beside itself.
+    reseller_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,32 @@ class Account:
     version: int = 0
     #: The projections as they were found; ``standing`` says how they should be.
     standings: Mapping[str, Standing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A customer as lists show it."""
+
+    customer_id: str
+    name: str
+    tax_id: str
+    country: str
+    deleted: bool = False
+    installation_ids: tuple[str, ...] = ()
+
+    def matches(self, search: str) -> bool:
+        """Whether this is what somebody looks for: a part of the name, or of the tax id."""
+        wanted = search.strip().casefold()
+        return wanted in self.name.casefold() or wanted.replace(" ", "") in self.tax_id.casefold()
+
+
+def listed(account: Account) -> Listed:
+    """What lists show of a customer."""
+    customer = account.customer
+    return Listed(
+        customer.customer_id, customer.name, customer.tax_id, customer.country, customer.deleted,
+        tuple(account.installations),
+    )  # fmt: skip
 
 
 def check(account: Account, catalogue: Catalogue) -> None:

@@ -17,6 +17,9 @@ class Limit:
 #: Per tax id, known or not (api.md).
 ACTIVATION_REQUESTS = Limit("activation-requests", 3, timedelta(hours=1))
 CODE_TRIES = Limit("code-tries", 20, timedelta(days=1))
+#: Per e-mail address, known or not.
+SIGN_INS = Limit("sign-ins", 10, timedelta(minutes=15))
+LINKS_BY_MAIL = Limit("links-by-mail", 3, timedelta(hours=1))
 #: Wrong or right, per request for a code.
 TRIES_PER_CODE = 5
 

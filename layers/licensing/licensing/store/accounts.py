@@ -9,11 +9,13 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
-from licensing.rules.accounts import Account, Customer, Installation, License, standing
+from licensing.rules.accounts import Account, Customer, Installation, License, Listed, listed, standing
 from licensing.rules.entitlements import Standing
+from licensing.rules.people import email_key
 from licensing.rules.vendor import Catalogue
 from licensing.store import tables
 from licensing.store.attributes import CompressedJson, Json
+from licensing.store.people import ContactItem
 from licensing.store.tables import Item
 
 V = TypeVar("V")
@@ -65,6 +67,12 @@ class LookupItem(Item, discriminator="lookup"):
 
     customer_id = UnicodeAttribute()
     subject_id = UnicodeAttribute()
+
+
+class ListedItem(Item, discriminator="listed"):
+    """A customer in a list: the vendor's of all (``CUSTOMERS``), or that of a reseller. A projection, sorted by name."""
+
+    body = Json(Listed)
 
 
 def read(customer_id: str) -> Account | None:
@@ -191,9 +199,30 @@ def _documents(before: Account | None, after: Account, catalogue: Catalogue) -> 
         yield _Change(InstallationItem(customer_id, f"INS#{installation.installation_id}", body=installation))
     for license in _changed(before.licenses if before else {}, after.licenses):
         yield _Change(LicenseItem(customer_id, f"LIC#{license.license_id}", body=license))
+    had, listings = _listings(before) if before else {}, _listings(after)
+    for key in had.keys() - listings.keys():
+        yield _Change(ListedItem(*key), delete=True)
+    for key, entry in listings.items():
+        if had.get(key) != entry:
+            yield _Change(ListedItem(*key, body=entry))
+    contacts = _contacts(before.customer) if before else set()
+    for email in contacts - _contacts(after.customer):
+        yield _Change(ContactItem(f"EMAIL#{email}", customer_id), delete=True)
+    for email in _contacts(after.customer) - contacts:
+        yield _Change(ContactItem(f"EMAIL#{email}", customer_id))
     projected = {key: standing(after, key, catalogue) for key in after.installations}
     for projection in _changed(before.standings if before else {}, projected):
         yield _Change(StandingItem(customer_id, f"ENT#{projection.installation_id}", body=projection))
+
+
+def _listings(account: Account) -> dict[tuple[str, str], Listed]:
+    customer, entry = account.customer, listed(account)
+    place = f"{customer.name.casefold()}#{customer.customer_id}"
+    return {(pk, f"LISTED#{place}"): entry for pk in ("CUSTOMERS", *customer.reseller_ids)}
+
+
+def _contacts(customer: Customer) -> set[str]:
+    return {email_key(contact.email) for contact in customer.contacts if contact.email}
 
 
 def _changed(before: Mapping[str, V], after: Mapping[str, V]) -> list[V]:
@@ -226,6 +255,17 @@ def _lookups(account: Account) -> dict[tuple[str, str], str]:
 
 def _token_key(token: str) -> str:
     return f"TOKEN#{hashlib.sha256(token.encode()).hexdigest()}"
+
+
+def customers_of(listing: str, cursor: dict[str, Any] | None, limit: int) -> tuple[list[Listed], Any]:
+    """A page of a list, ``CUSTOMERS`` or a reseller's id, by name; with what continues it, or None."""
+
+    def query() -> tuple[list[Listed], Any]:
+        found = ListedItem.query(listing, ListedItem.sk.startswith("LISTED#"), limit=limit, last_evaluated_key=cursor)
+        items = [item.body for item in found]
+        return items, found.last_evaluated_key
+
+    return tables.read(query)
 
 
 def all_customer_ids() -> list[str]:

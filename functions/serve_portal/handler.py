@@ -1,0 +1,19 @@
+"""The portal: every page that people sign in for (B3). One module a group of pages."""
+
+from aws_lambda_powertools.event_handler import Response
+from licensing.http.pages import entry, pages, static
+
+from functions.serve_portal import customers, sign_in
+
+portal = pages()
+portal.include_router(sign_in.router)
+portal.include_router(customers.router)
+
+
+@portal.get("/portal/static/<name>")
+def files(name: str) -> Response[str]:
+    """Style sheet, scripts, drawings."""
+    return static(name)
+
+
+handler = entry(portal)

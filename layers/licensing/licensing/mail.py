@@ -1,0 +1,104 @@
+"""E-mails: put into the queue before what they tell of is written, composed in the recipient's language, sent by SES."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from email.utils import formataddr
+from functools import lru_cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from licensing import deployment
+from licensing.errors import TemporarilyUnavailable
+from licensing.languages import Language, language
+from licensing.rules.vendor import Vendor
+
+logger = Logger(child=True)
+
+#: A message is queued before its item is written, and must not be read before it either (seconds).
+_DELAY = 1
+#: One whose item is not written by this time never will be.
+_ORPHANED = timedelta(minutes=2)
+
+
+class NotYet(Exception):
+    """Raised when what a message tells of is not written yet: the message is to be delivered again."""
+
+
+def queue(url: str, message: Mapping[str, Any]) -> None:
+    """Put a message into a queue, before what it tells of is written: dying in between leaves a message that is dropped,
+    and never a change whose e-mail is lost. Raises TemporarilyUnavailable.
+    """
+    try:
+        deployment.aws_client("sqs").send_message(
+            QueueUrl=url, MessageBody=json.dumps(message, separators=(",", ":")), DelaySeconds=_DELAY
+        )
+    except (ClientError, BotoCoreError) as error:
+        raise TemporarilyUnavailable from error
+
+
+def orphaned(queued_at: float) -> bool:
+    """Whether a message without its item is to be dropped. ``queued_at`` is in epoch seconds by the queue's clock.
+
+    Raises NotYet while the item may still come.
+    """
+    if datetime.now(UTC).timestamp() - queued_at <= _ORPHANED.total_seconds():
+        raise NotYet
+    logger.info("orphaned")
+    return True
+
+
+def compose(
+    template: str, tag: str | None, vendor: Vendor, recipients: list[str], facts: Mapping[str, Any]
+) -> EmailMessage:
+    """An e-mail in plain text and HTML from ``templates/mail/<template>.txt`` and ``.html``, in a language.
+
+    The first line of the text template is the subject.
+    """
+    chosen = language(tag)
+    environment = _environment(chosen)
+    told = {**facts, "vendor": vendor, "language": chosen}
+    subject, _, text = environment.get_template(f"{template}.txt").render(told).partition("\n")
+    mail = EmailMessage()
+    mail["Subject"] = " ".join(subject.split())
+    mail["From"] = sender(vendor)
+    mail["To"] = ", ".join(recipients)
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+    mail.set_content(text.strip() + "\n")
+    html = environment.get_template(f"{template}.html").render({**told, "subject": subject.strip()})
+    mail.add_alternative(html, subtype="html")
+    return mail
+
+
+def send(mail: EmailMessage, recipients: list[str], vendor: Vendor, tags: Mapping[str, str] | None = None) -> None:
+    """Send an e-mail. ``tags`` come back with what SES tells of its fate. Raises what SES raises: it is tried again."""
+    deployment.aws_client("sesv2").send_email(
+        FromEmailAddress=sender(vendor),
+        Destination={"ToAddresses": recipients},
+        Content={"Raw": {"Data": mail.as_bytes()}},
+        EmailTags=[{"Name": name, "Value": value} for name, value in (tags or {}).items()],
+    )
+
+
+def sender(vendor: Vendor) -> str:
+    """From whom e-mails come, with the vendor's name (RFC 2047 where it is not ASCII)."""
+    return formataddr((vendor.name, deployment.mail_sender()))
+
+
+@lru_cache
+def _environment(chosen: Language) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("licensing", "templates/mail"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_translations(chosen.translations, newstyle=True)  # type: ignore[attr-defined]
+    return environment

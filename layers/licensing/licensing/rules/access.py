@@ -1,0 +1,81 @@
+"""Who may do what, to whom: one table (api.md, "User"). What is not yours does not exist for you."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from licensing.errors import Forbidden, NotFound
+from licensing.rules.accounts import Customer
+from licensing.rules.people import User
+
+Action = Literal[
+    "customer.list",
+    "customer.read",
+    "customer.create",
+    "customer.change",
+    "customer.delete",
+    "allocation.change",
+    "installation.operate",
+    "people.read",
+    "people.invite",
+    "people.manage",
+    "window.open",
+    "order.read",
+    "order.create",
+    "order.change",
+    "vendor.change",
+]
+#: A user's place: its organization's kind, or its role inside a customer.
+Place = Literal["vendor", "reseller", "administrator", "contract_owner"]
+
+_ALL: frozenset[Place] = frozenset({"vendor", "reseller", "administrator", "contract_owner"})
+
+ALLOWED: Mapping[Action, frozenset[Place]] = {
+    "customer.list": frozenset({"vendor", "reseller"}),
+    "customer.read": _ALL,
+    "customer.create": frozenset({"vendor", "reseller"}),
+    "customer.change": frozenset({"vendor", "administrator"}),
+    "customer.delete": frozenset({"vendor"}),
+    "allocation.change": frozenset({"vendor", "reseller", "administrator"}),
+    "installation.operate": frozenset({"vendor", "reseller", "administrator"}),
+    "people.read": _ALL,
+    "people.invite": frozenset({"vendor", "reseller", "administrator"}),
+    "people.manage": frozenset({"vendor", "administrator"}),
+    "window.open": frozenset({"vendor", "administrator"}),
+    "order.read": frozenset({"vendor", "reseller"}),
+    "order.create": frozenset({"vendor", "reseller"}),
+    "order.change": frozenset({"vendor", "reseller"}),
+    "vendor.change": frozenset({"vendor"}),
+}
+
+
+def places(user: User) -> frozenset[Place]:
+    """Where a user stands."""
+    return frozenset(user.roles) if user.kind == "customer" else frozenset({user.kind})
+
+
+def may(user: User, action: Action) -> bool:
+    """Whether a user may do something to what is theirs."""
+    return bool(ALLOWED[action] & places(user))
+
+
+def require(user: User, action: Action, customer: Customer | None = None) -> None:
+    """Let only those through who may, and only to their own customers.
+
+    Raises:
+        NotFound: the customer is not the user's own, nor its reseller's, whatever the user may otherwise.
+        Forbidden: it is, and this is not for the user to do.
+    """
+    if customer is not None and not _theirs(user, customer):
+        raise NotFound
+    if not may(user, action):
+        raise Forbidden
+
+
+def _theirs(user: User, customer: Customer) -> bool:
+    match user.kind:
+        case "vendor":
+            return True
+        case "reseller":
+            return user.organization in customer.reseller_ids
+        case "customer":
+            return user.organization == customer.customer_id and not customer.deleted

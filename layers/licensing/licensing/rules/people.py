@@ -1,0 +1,80 @@
+"""Who comes in: users with their organization and roles, resellers, invitations (B3)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from licensing.rules.vendor import Contact
+
+#: The vendor's own organization; all others are a reseller's or a customer's id.
+VENDOR = "vendor"
+
+OrganizationKind = Literal["vendor", "reseller", "customer"]
+Role = Literal["administrator", "contract_owner"]
+#: E-mails that a person may do without.
+Notification = Literal["orders", "expiry", "silence"]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person, or a machine client, of one organization. Which one is kept on our side, where no user can edit it."""
+
+    user_id: str
+    email: str
+    name: str
+    organization: str
+    #: Inside a customer.
+    roles: tuple[Role, ...] = ()
+    #: None: as the browser says.
+    language: str | None = None
+    unsubscribed: tuple[Notification, ...] = ()
+    #: Sessions that began before this are over.
+    signed_out_at: datetime | None = None
+
+    @property
+    def kind(self) -> OrganizationKind:
+        """What the user's organization is."""
+        return organization_kind(self.organization)
+
+
+def organization_kind(organization: str) -> OrganizationKind:
+    """What an organization's id names."""
+    if organization == VENDOR:
+        return "vendor"
+    return "reseller" if organization.startswith("res_") else "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class Reseller:
+    """A company that manages licenses of its customers. It may assign; the vendor may also let it order."""
+
+    reseller_id: str
+    name: str
+    tax_id: str
+    country: str
+    language: str = "en"
+    contacts: tuple[Contact, ...] = ()
+    may_order: bool = False
+    may_assign_products: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A way in for one e-mail address, into one organization. Its secret is known to the e-mail's reader only."""
+
+    email: str
+    organization: str
+    roles: tuple[Role, ...] = ()
+    name: str = ""
+    language: str = "en"
+    invited_by: str = ""
+
+
+def same_email(one: str, other: str) -> bool:
+    """Whether two addresses are the same mailbox, as far as one can tell from outside."""
+    return email_key(one) == email_key(other)
+
+
+def email_key(email: str) -> str:
+    """One spelling for each mailbox."""
+    return email.strip().casefold()

@@ -1,0 +1,251 @@
+"""Users, their sessions, invitations and password resets; resellers. Secrets are kept as their digests only."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.transactions import TransactWrite
+
+from licensing.identity import digest
+from licensing.rules.people import Invitation, Reseller, User, email_key
+from licensing.store import tables
+from licensing.store.attributes import Json
+from licensing.store.tables import Expiring, Item
+
+
+class UserItem(Item, discriminator="user"):
+    """A user by its id: what each request of theirs reads."""
+
+    body = Json(User)
+
+
+class MemberItem(Item, discriminator="member"):
+    """The same user in its organization's partition, for listing."""
+
+    body = Json(User)
+
+
+class LoginItem(Item, discriminator="login"):
+    """From an e-mail address to its user: one account for each address."""
+
+    user_id = UnicodeAttribute()
+
+
+class SessionItem(Expiring, discriminator="session"):
+    """A session in the portal."""
+
+    user_id = UnicodeAttribute()
+    began_at = NumberAttribute()
+
+
+class InvitationItem(Expiring, discriminator="invitation"):
+    """An open invitation."""
+
+    body = Json(Invitation)
+
+
+class ResetItem(Expiring, discriminator="reset"):
+    """A password reset that somebody asked for; it is the same for an address that nobody has."""
+
+    email = UnicodeAttribute()
+
+
+class ContactItem(Item, discriminator="contact"):
+    """From a registered contact's e-mail address to its customer."""
+
+
+class ResellerItem(Item, discriminator="reseller"):
+    """One reseller, in one partition with all others: there are few."""
+
+    reseller_id = UnicodeAttribute()
+    body = Json(Reseller)
+
+
+def get(user_id: str) -> User | None:
+    """A user, strongly consistent."""
+    item = tables.find(UserItem, f"USER#{user_id}", "USER")
+    return item.body if item else None
+
+
+def find_by_email(email: str) -> User | None:
+    """The user with this e-mail address."""
+    item = tables.find(LoginItem, f"LOGIN#{email_key(email)}", "LOGIN")
+    return get(item.user_id) if item else None
+
+
+def members(organization: str) -> list[User]:
+    """The users of an organization, by name."""
+    found = _query(organization, "MEMBER#")
+    return sorted((item.body for item in found if isinstance(item, MemberItem)), key=lambda user: user.name.casefold())
+
+
+def put_in(transaction: TransactWrite, user: User, *, new: bool = False) -> None:
+    """Write a user, in both places. A new one takes its e-mail address: the transaction fails if somebody has it."""
+    transaction.save(MemberItem(user.organization, f"MEMBER#{user.user_id}", body=user))
+    condition = UserItem.pk.does_not_exist() if new else UserItem.pk.exists()
+    transaction.save(UserItem(f"USER#{user.user_id}", "USER", body=user), condition=condition)
+    if new and user.email:
+        login = LoginItem(f"LOGIN#{email_key(user.email)}", "LOGIN", user_id=user.user_id)
+        transaction.save(login, condition=LoginItem.pk.does_not_exist())
+
+
+def delete(user: User) -> None:
+    """Forget a user."""
+
+    def fill(transaction: TransactWrite) -> None:
+        transaction.delete(MemberItem(user.organization, f"MEMBER#{user.user_id}"))
+        transaction.delete(UserItem(f"USER#{user.user_id}", "USER"))
+        if user.email:
+            transaction.delete(LoginItem(f"LOGIN#{email_key(user.email)}", "LOGIN"))
+
+    tables.transact(fill)
+
+
+# ── sessions ──
+
+
+def put_session(secret: str, user_id: str, now: datetime, until: datetime) -> None:
+    """Begin a session."""
+    item = SessionItem(
+        f"SESSION#{digest(secret)}", "SESSION", user_id=user_id,
+        began_at=int(now.timestamp()), expires_at=int(until.timestamp()),
+    )  # fmt: skip
+    tables.write(lambda: item.save(condition=SessionItem.pk.does_not_exist()))
+
+
+def session_of(secret: str, now: datetime) -> User | None:
+    """Whose session this is; None once it is over."""
+    item = tables.find(SessionItem, f"SESSION#{digest(secret)}", "SESSION")
+    if item is None or item.expires_at <= now.timestamp():
+        return None
+    user = get(item.user_id)
+    if user is None or (user.signed_out_at and item.began_at < user.signed_out_at.timestamp()):
+        return None
+    return user
+
+
+def delete_session(secret: str) -> None:
+    """End a session."""
+    tables.write(SessionItem(f"SESSION#{digest(secret)}", "SESSION").delete)
+
+
+# ── invitations and resets ──
+
+
+def invitation_key(secret: str) -> tuple[str, str]:
+    """Where an invitation is kept."""
+    return f"INVITATION#{digest(secret)}", "INVITATION"
+
+
+def put_invitation(secret: str, invitation: Invitation, until: datetime) -> None:
+    """Invite; also listed in the organization's partition."""
+    key = invitation_key(secret)
+    expires_at = int(until.timestamp())
+
+    def fill(transaction: TransactWrite) -> None:
+        listed = InvitationItem(invitation.organization, key[0], body=invitation, expires_at=expires_at)
+        transaction.save(InvitationItem(*key, body=invitation, expires_at=expires_at))
+        transaction.save(listed)
+
+    tables.transact(fill)
+
+
+def find_invitation(secret: str, now: datetime) -> Invitation | None:
+    """An invitation that is still open."""
+    item = tables.find(InvitationItem, *invitation_key(secret))
+    return item.body if item and item.expires_at > now.timestamp() else None
+
+
+def invitations(organization: str, now: datetime) -> Mapping[str, tuple[Invitation, datetime]]:
+    """The open invitations into an organization with their ends, by a reference that is no secret."""
+    return {
+        item.sk.partition("#")[2]: (item.body, datetime.fromtimestamp(int(item.expires_at), now.tzinfo))
+        for item in _query(organization, "INVITATION#")
+        if isinstance(item, InvitationItem) and item.expires_at > now.timestamp()
+    }
+
+
+def withdraw_invitation(organization: str, reference: str) -> None:
+    """Let an invitation end now. One that is another organization's, or over, is left alone."""
+
+    def fill(transaction: TransactWrite) -> None:
+        transaction.delete(InvitationItem(organization, f"INVITATION#{reference}"), InvitationItem.pk.exists())
+        transaction.delete(InvitationItem(f"INVITATION#{reference}", "INVITATION"))
+
+    try:
+        tables.transact(fill)
+    except tables.ConditionFailed:
+        return
+
+
+def accept_invitation_in(transaction: TransactWrite, secret: str, organization: str) -> None:
+    """Use an invitation up; the transaction fails if it is used or withdrawn."""
+    key = invitation_key(secret)
+    transaction.delete(InvitationItem(*key), condition=InvitationItem.pk.exists())
+    transaction.delete(InvitationItem(organization, key[0]))
+
+
+def reset_key(secret: str) -> tuple[str, str]:
+    """Where a password reset is kept."""
+    return f"RESET#{digest(secret)}", "RESET"
+
+
+def put_reset_in(transaction: TransactWrite, secret: str, email: str, until: datetime) -> None:
+    """Let a password be chosen anew."""
+    item = ResetItem(*reset_key(secret), email=email_key(email), expires_at=int(until.timestamp()))
+    transaction.save(item)
+
+
+def find_reset(secret: str, now: datetime) -> str | None:
+    """The e-mail address that an open reset is for."""
+    item = tables.find(ResetItem, *reset_key(secret))
+    return item.email if item and item.expires_at > now.timestamp() else None
+
+
+def use_reset_in(transaction: TransactWrite, secret: str) -> None:
+    """Use a reset up; the transaction fails if it is used."""
+    transaction.delete(ResetItem(*reset_key(secret)), condition=ResetItem.pk.exists())
+
+
+def customers_of_contact(email: str) -> list[str]:
+    """The customers that have this address as a registered contact."""
+    return [item.sk for item in _query(f"EMAIL#{email_key(email)}", "cus_") if isinstance(item, ContactItem)]
+
+
+# ── resellers ──
+
+_CACHED = timedelta(minutes=1)
+_last: tuple[datetime, dict[str, Reseller]] | None = None
+
+
+def resellers() -> dict[str, Reseller]:
+    """All resellers by id, strongly consistent."""
+    return {item.body.reseller_id: item.body for item in _query("RESELLERS", "") if isinstance(item, ResellerItem)}
+
+
+def cached_resellers(now: datetime) -> dict[str, Reseller]:
+    """All resellers, at most a minute old."""
+    global _last
+    if _last is None or abs(now - _last[0]) > _CACHED:
+        _last = now, resellers()
+    return _last[1]
+
+
+def forget() -> None:
+    """Read the resellers anew at the next use."""
+    global _last
+    _last = None
+
+
+def put_reseller(reseller: Reseller) -> None:
+    """Write a reseller. Raises ConditionFailed if its tax id is another's."""
+    item = ResellerItem("RESELLERS", f"TAX#{reseller.tax_id}", reseller_id=reseller.reseller_id, body=reseller)
+    mine = ResellerItem.pk.does_not_exist() | (ResellerItem.reseller_id == reseller.reseller_id)
+    tables.write(lambda: item.save(condition=mine))
+    forget()
+
+
+def _query(pk: str, prefix: str) -> list[Any]:
+    condition = Item.sk.startswith(prefix) if prefix else None
+    return tables.read(lambda: list(Item.query(pk, condition, consistent_read=True)))
