@@ -111,7 +111,8 @@ def test_a_function_ends_before_the_gateway_gives_up_and_is_traced(name: str) ->
 
 def test_functions_know_where_they_are_and_no_secret() -> None:
     assert set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]) == {
-        "LICENSING_TABLE", "STATE_TABLE", "SITE", "HOME_SITE", "ISSUER", "ACTIVATION_CODE_QUEUE_URL", "MAIL_SENDER",
+        "LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SITE", "HOME_SITE", "ISSUER",
+        "ACTIVATION_CODE_QUEUE_URL", "MAIL_SENDER",
         "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL",
     }  # fmt: skip
     assert not [name for name in FUNCTIONS if "Environment" in FUNCTIONS[name]["Properties"]]
@@ -148,13 +149,19 @@ GRANTED = {
     },
     "ActivateServer": {
         "Licensing GetItem", "Licensing PutItem", "Licensing UpdateItem", "Licensing ConditionCheckItem",
-        "State GetItem", "State PutItem", "* Sign", "SigningKeysSecret GetSecretValue",
+        "State GetItem", "State PutItem", "Operations PutItem", "* Sign", "SigningKeysSecret GetSecretValue",
     },
     "ValidateServer": {
-        "Licensing GetItem", "State GetItem", "State PutItem", "State UpdateItem", "* Sign",
+        "Licensing GetItem", "State GetItem", "State PutItem", "State UpdateItem", "Operations PutItem", "* Sign",
         "SigningKeysSecret GetSecretValue",
     },
-    "DeactivateServer": {"Licensing GetItem", "Licensing PutItem", "State GetItem", "State PutItem"},
+    "DeactivateServer": {
+        "Licensing GetItem", "Licensing PutItem", "State GetItem", "State PutItem", "Operations PutItem",
+    },
+    "RecordOperations": {
+        "StateTable DescribeStream", "StateTable GetRecords", "StateTable GetShardIterator", "StateTable ListStreams",
+        "Operations GetItem", "Operations PutItem", "UnrecordedOperations SendMessage",
+    },
 }  # fmt: skip
 
 
@@ -303,7 +310,7 @@ def test_a_single_site_has_no_replica() -> None:
 def test_the_backup_site_adds_a_queue_and_uses_the_replicas() -> None:
     data = resolved("backup", "")[1]
     made = {name for name, each in DATA["Resources"].items() if data.holds(each.get("Condition"))}
-    assert made == {"ActivationCodeQueue", "UnsentActivationCodes"}
+    assert made == {"ActivationCodeQueue", "UnsentActivationCodes", "UnrecordedOperations"}
     outputs = {name: data.resolve(each["Value"]) for name, each in DATA["Outputs"].items()
                if data.holds(each.get("Condition"))}  # fmt: skip
     assert outputs["LicensingTable"] == "licensing-Licensing"
@@ -323,6 +330,18 @@ def test_what_a_queue_brings_is_never_lost(function: str, source: dict[str, Any]
     dead = DATA["Resources"][redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]]["Properties"]
     assert dead["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
     assert "RedrivePolicy" not in dead
+
+
+@pytest.mark.parametrize(("function", "source"), list(events("DynamoDB")))
+def test_what_a_stream_brings_is_never_lost(function: str, source: dict[str, Any]) -> None:
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BisectBatchOnFunctionError"]
+    assert source["MaximumRecordAgeInSeconds"] <= 12 * 3600, (
+        "a stream forgets after a day, and somebody has to act before"
+    )
+    destination = source["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][1].removeprefix("Outputs.")
+    queue = DATA["Resources"][DATA["Outputs"][destination]["Value"]["Fn::GetAtt"][0]]
+    assert queue["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 
 def test_queues_are_encrypted() -> None:
@@ -348,7 +367,13 @@ def test_every_function_has_its_alarms() -> None:
 
 def test_trouble_is_told_without_reading_a_log() -> None:
     watched = {each["Properties"]["MetricName"] for each in of_type(OBSERVABILITY, "AWS::CloudWatch::Alarm").values()}
-    assert watched == {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage", "5xx", "Latency"}
+    assert watched == {
+        "ApproximateNumberOfMessagesVisible",
+        "ApproximateAgeOfOldestMessage",
+        "IteratorAge",
+        "5xx",
+        "Latency",
+    }
 
 
 def test_every_alarm_tells_somebody_and_says_what_is_wrong() -> None:

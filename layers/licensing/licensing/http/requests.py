@@ -15,6 +15,7 @@ from pynamodb.transactions import TransactWrite
 from licensing import deployment, proofs, tokens
 from licensing.errors import InvalidProof, InvalidToken, LicensingError
 from licensing.key_ring import ring
+from licensing.rules.operations import Origin
 from licensing.store.idempotency import Idempotency, Keep, keep_nothing
 from licensing.store.tables import ConditionFailed
 
@@ -33,6 +34,12 @@ def body_bytes(event: APIGatewayProxyEventV2) -> bytes:
     """The body as it was sent."""
     text = event.body or ""
     return base64.b64decode(text) if event.is_base64_encoded else text.encode()
+
+
+def origin(app: APIGatewayHttpResolver) -> Origin:
+    """Where a request comes from, for the log; who makes it is for the capability to say."""
+    request_id = getattr(app.lambda_context, "aws_request_id", "")
+    return Origin("anyone", address=app.current_event.request_context.http.source_ip, request_id=request_id)
 
 
 def server_caller(app: APIGatewayHttpResolver, in_body: str | None, now: datetime) -> ServerCaller:
