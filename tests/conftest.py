@@ -4,5 +4,7 @@ import os
 
 os.environ["LICENSING_TABLE"] = "licensing-Licensing"
 os.environ["STATE_TABLE"] = "licensing-State"
+os.environ["OPERATIONS_TABLE"] = "licensing-Operations"
+os.environ["SITE"] = "primary"
 os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = "eu-south-1"
 os.environ["POWERTOOLS_SERVICE_NAME"] = "licensing"

@@ -15,7 +15,7 @@ from licensing.errors import (
     TemporarilyUnavailable,
 )
 from licensing.http.api import api, document, entry, problems
-from licensing.http.requests import IdempotencyKey, once, server_caller
+from licensing.http.requests import IdempotencyKey, once, origin, server_caller
 
 app = api()
 
@@ -41,7 +41,7 @@ def deactivate_server(body: Annotated[Deactivation, Body()], idempotency_key: Id
         idempotency_key,
         token.installation_id,
         now,
-        lambda keep: deactivation.deactivate(token, body, now, keep),
+        lambda keep: deactivation.deactivate(token, body, now, keep, origin(app)),
         lambda answer: 200,
     )
 

@@ -162,7 +162,10 @@ def _undo_only_what_was_touched(until: ExitStack) -> None:
     """Make a transaction undo its own items; moto copies whole tables, once per action, in case it has to."""
     transact = DynamoDBBackend.transact_write_items
 
-    def touched(backend: DynamoDBBackend, actions: list[dict[str, Any]]) -> Iterator[tuple[Table, Any, Any, Any]]:
+    def streamed(table: Table) -> list[Any]:
+        return table.stream_shard.items if table.stream_shard else []
+
+    def touched(backend: DynamoDBBackend, actions: list[dict[str, Any]]) -> Iterator[tuple[Table, Any, Any, Any, int]]:
         for action in actions:
             ((kind, operation),) = action.items()
             if kind == "ConditionCheck":
@@ -171,20 +174,21 @@ def _undo_only_what_was_touched(until: ExitStack) -> None:
             source = operation.get("Key") or operation["Item"]
             pk = DynamoType(source[table.hash_key_attr])
             sk = DynamoType(source[table.range_key_attr]) if table.range_key_attr else None
-            yield table, pk, sk, copy.deepcopy(table.get_item(pk, sk))
+            yield table, pk, sk, copy.deepcopy(table.get_item(pk, sk)), len(streamed(table))
 
     def transact_write_items(backend: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
         before = list(touched(backend, transact_items))
         try:
             transact(backend, transact_items)
         except Exception:
-            for table, pk, sk, item in before:
+            for table, pk, sk, item, in_stream in before:
                 if item is None:
                     table.delete_item(pk, sk)
                 elif sk is None:
                     table.items[pk] = item
                 else:
                     table.items[pk][sk] = item
+                del streamed(table)[in_stream:]
             raise
 
     until.enter_context(patch.object(Table, "__deepcopy__", lambda table, memo: table, create=True))

@@ -40,7 +40,7 @@ def make_global_table(name: str, properties: Properties) -> Made:
     client = boto3.client("dynamodb", region_name=REGION)
     here = properties["Replicas"][0]
     table = properties["TableName"]
-    arn = client.create_table(
+    made = client.create_table(
         TableName=table,
         BillingMode=properties["BillingMode"],
         AttributeDefinitions=properties["AttributeDefinitions"],
@@ -52,12 +52,12 @@ def make_global_table(name: str, properties: Properties) -> Made:
         },
         DeletionProtectionEnabled=here["DeletionProtectionEnabled"],
         **{key: properties[key] for key in ("GlobalSecondaryIndexes",) if key in properties},
-    )["TableDescription"]["TableArn"]
+    )["TableDescription"]
     if expiry := properties.get("TimeToLiveSpecification"):
         client.update_time_to_live(TableName=table, TimeToLiveSpecification=expiry)
     recovery = here["PointInTimeRecoverySpecification"]
     client.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery)
-    return Made(table, {"Arn": arn})
+    return Made(table, {"Arn": made["TableArn"], "StreamArn": made["LatestStreamArn"]})
 
 
 def make_queue(name: str, properties: Properties) -> Made:

@@ -1,8 +1,8 @@
 """Takes messages from the queues to the functions that the template names, as Lambda's event source mapping does."""
 
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import boto3
 
@@ -74,10 +74,18 @@ class QueueSource:
         return {str(each.get("itemIdentifier") or "") for each in answer.get("batchItemFailures") or ()}
 
 
-class Poller:
-    """Polls queues in a thread of its own: at once when :meth:`wake` is called, otherwise four times a second."""
+class Source(Protocol):
+    """A queue or a stream of a function."""
 
-    def __init__(self, sources: list[QueueSource]) -> None:
+    def poll(self) -> int:
+        """Hand over one batch; returns how many messages are done with."""
+        ...
+
+
+class Poller:
+    """Polls queues and streams in a thread of its own: at once when :meth:`wake` is called, otherwise four times a second."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = sources
         self._due = threading.Event()
         self._stopped = False

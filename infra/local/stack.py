@@ -26,6 +26,7 @@ from infra.local.pages import LocalPages
 from infra.local.permissions import Guard
 from infra.local.provision import Provisioned
 from infra.local.queues import Poller, QueueSource
+from infra.local.streams import StreamSource
 from infra.local.template import BACKUP_REGION, REGION, Function, functions
 from infra.local.users import UserPool
 
@@ -161,6 +162,8 @@ class Stack(AbstractContextManager["Stack"]):
         with LOCK:
             self._restore()
             self.aws.empty_queues()
+            for stream in self.streams:
+                stream.skip()
             self.aws.sent_mail.clear()
             self.clock.reset()
             self._forget()
@@ -238,11 +241,17 @@ class Stack(AbstractContextManager["Stack"]):
         self._restore = self.aws.snapshot()
 
     def _serve(self) -> None:
-        sources = [
+        queues = [
             QueueSource(self.functions, function, trigger, PRIMARY)
             for function, trigger in self.functions.triggers("SQS")
         ]
-        self.queues = Poller(sources)
+        # Each site's replica of a table has a stream, and each of them tells what either site wrote.
+        self.streams = [
+            StreamSource(self.functions, function, trigger, site)
+            for function, trigger in self.functions.triggers("DynamoDB")
+            for site in (PRIMARY, BACKUP)
+        ]
+        self.queues = Poller([*queues, *self.streams])
         pages = LocalPages(self)
         for location in (PRIMARY, BACKUP):
             self._applications[location.name] = self._reporting(

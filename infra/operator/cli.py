@@ -4,6 +4,7 @@ It talks to AWS with the caller's own credentials, so what it may do is what the
 at another endpoint, for example the local stack's.
 """
 
+import getpass
 import json
 import os
 import sys
@@ -22,6 +23,8 @@ from licensing.errors import LicensingError, TemporarilyUnavailable
 from licensing.rules.accounts import AccountError
 from licensing.rules.heartbeat import rung, silent_days
 from licensing.rules.key_set import KeySet, RotationError
+from licensing.rules.operations import Origin
+from licensing.rules.retention import RetentionError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
@@ -73,6 +76,8 @@ def main(
     """Choose the deployment. Tables and loggers are named when the library is imported, so this comes first."""
     os.environ.setdefault("LICENSING_TABLE", f"{deployment}-Licensing")
     os.environ.setdefault("STATE_TABLE", f"{deployment}-State")
+    os.environ.setdefault("OPERATIONS_TABLE", f"{deployment}-Operations")
+    os.environ.setdefault("SITE", "primary")  # where the operator's changes are made, and logged
     os.environ["ISSUER"] = issuer
     os.environ["DEPLOYMENT"] = deployment
     os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "CRITICAL")
@@ -122,7 +127,7 @@ def _told() -> Iterator[None]:
     except LicensingError as error:
         detail = error.detail.format_map({"retry_after": error.retry_after, **error.members})
         _fail(detail if error.code != "NOT_FOUND" else "There is no such customer or installation.")
-    except (RotationError, AccountError, ValueError, OSError) as error:
+    except (RotationError, AccountError, RetentionError, ValueError, OSError) as error:
         _fail(str(error))
     except (ClientError, BotoCoreError) as error:
         _fail(f"AWS: {error}")
@@ -132,6 +137,15 @@ def _now() -> datetime:
     from licensing import deployment
 
     return deployment.now()
+
+
+def _operator() -> Origin:
+    """Who runs this: in the log, changes are the vendor's, with the name of the account on this machine."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # no such account, as in a container
+        name = ""
+    return Origin("vendor", "cloud-licensing", name)
 
 
 # ── data ──
@@ -168,7 +182,7 @@ def load(file: File) -> None:
     with _told():
         document = _parsed(file)
         names = iter(track(document.get("customers") or [], description="Loading", console=err, transient=True))
-        report = loading.load(document, _now(), progress=lambda name: next(names, None))
+        report = loading.load(document, _now(), by=_operator(), progress=lambda name: next(names, None))
         _report(report)
 
 
@@ -252,7 +266,7 @@ def open_window(
     from licensing import administration
 
     with _told():
-        until = administration.open_window(tax_id, timedelta(minutes=minutes), _now())
+        until = administration.open_window(tax_id, timedelta(minutes=minutes), _operator(), _now())
         _say(f"Open until {until:%Y-%m-%d %H:%M} UTC.")
 
 
@@ -284,7 +298,8 @@ def rotate_token(tax_id: TaxId, name: Name) -> None:
 
     with _told():
         account, key = _installation(tax_id, name)
-        sys.stdout.write(administration.rotate_activation_token(account.customer.customer_id, key) + "\n")
+        token = administration.rotate_activation_token(account.customer.customer_id, key, _operator(), _now())
+        sys.stdout.write(token + "\n")
 
 
 @installations.command("release")
@@ -293,8 +308,8 @@ def release(tax_id: TaxId, name: Name) -> None:
     from licensing import administration
 
     with _told():
-        _, key = _installation(tax_id, name)
-        held = administration.release_installation(key)
+        account, key = _installation(tax_id, name)
+        held = administration.release_installation(account.customer.customer_id, key, _operator(), _now())
         released = "Released. The server that held it gets a final no at its next validation."
         _say(released if held else "No server holds it, as far as we know, so there was nothing to release.")
 
@@ -306,7 +321,7 @@ def disable(tax_id: TaxId, name: Name) -> None:
 
     with _told():
         account, key = _installation(tax_id, name)
-        administration.disable(account.customer.customer_id, key)
+        administration.disable(account.customer.customer_id, key, _operator(), _now())
         _say("Disabled. Its quantities are free; its last token may run for up to ten days more.")
 
 
@@ -317,7 +332,7 @@ def enable(tax_id: TaxId, name: Name) -> None:
 
     with _told():
         account, key = _installation(tax_id, name)
-        administration.enable(account.customer.customer_id, key)
+        administration.enable(account.customer.customer_id, key, _operator(), _now())
         _say("Enabled. Nothing is assigned to it yet.")
 
 
@@ -327,8 +342,8 @@ def settle_clone(tax_id: TaxId, name: Name) -> None:
     from licensing import administration
 
     with _told():
-        _, key = _installation(tax_id, name)
-        administration.settle_clone(key)
+        account, key = _installation(tax_id, name)
+        administration.settle_clone(account.customer.customer_id, key, _operator(), _now())
         _say("Settled. The next validation goes on.")
 
 

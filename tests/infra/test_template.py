@@ -111,8 +111,9 @@ def test_a_function_ends_before_the_gateway_gives_up_and_is_traced(name: str) ->
 
 def test_functions_know_where_they_are_and_no_secret() -> None:
     assert set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]) == {
-        "LICENSING_TABLE", "STATE_TABLE", "SITE", "HOME_SITE", "ISSUER", "ACTIVATION_CODE_QUEUE_URL", "MAIL_SENDER",
-        "MAIL_QUEUE_URL", "USER_POOL_ID", "USER_POOL_CLIENT_ID", "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL",
+        "LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SITE", "HOME_SITE", "ISSUER",
+        "ACTIVATION_CODE_QUEUE_URL", "MAIL_QUEUE_URL", "MAIL_SENDER", "USER_POOL_ID", "USER_POOL_CLIENT_ID",
+        "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL",
     }  # fmt: skip
     assert not [name for name in FUNCTIONS if "Environment" in FUNCTIONS[name]["Properties"]]
 
@@ -148,13 +149,12 @@ GRANTED = {
     },
     "ActivateServer": {
         "Licensing GetItem", "Licensing PutItem", "Licensing UpdateItem", "Licensing ConditionCheckItem",
-        "State GetItem", "State PutItem", "* Sign", "SigningKeysSecret GetSecretValue",
+        "State GetItem", "State PutItem", "Operations PutItem", "* Sign", "SigningKeysSecret GetSecretValue",
     },
     "ValidateServer": {
-        "Licensing GetItem", "State GetItem", "State PutItem", "State UpdateItem", "* Sign",
+        "Licensing GetItem", "State GetItem", "State PutItem", "State UpdateItem", "Operations PutItem", "* Sign",
         "SigningKeysSecret GetSecretValue",
     },
-    "DeactivateServer": {"Licensing GetItem", "Licensing PutItem", "State GetItem", "State PutItem"},
     "ServePortal": {
         "Licensing GetItem", "Licensing Query", "Licensing PutItem", "Licensing UpdateItem", "Licensing DeleteItem",
         "State GetItem", "State BatchGetItem", "MailQueue SendMessage", "UserPoolArn AdminCreateUser",
@@ -164,6 +164,13 @@ GRANTED = {
     "SendMail": {
         "Licensing GetItem", "Licensing Query", "Licensing PutItem", "MailQueue ReceiveMessage", "MailQueue DeleteMessage",
         "MailQueue GetQueueAttributes", "aurora.example SendEmail", "aurora.example SendRawEmail",
+    },
+    "DeactivateServer": {
+        "Licensing GetItem", "Licensing PutItem", "State GetItem", "State PutItem", "Operations PutItem",
+    },
+    "RecordOperations": {
+        "StateTable DescribeStream", "StateTable GetRecords", "StateTable GetShardIterator", "StateTable ListStreams",
+        "Operations GetItem", "Operations PutItem", "UnrecordedOperations SendMessage",
     },
 }  # fmt: skip
 
@@ -320,7 +327,7 @@ def test_a_single_site_has_no_replica() -> None:
 def test_the_backup_site_adds_queues_and_uses_the_replicas() -> None:
     data = resolved("backup", "")[1]
     made = {name for name, each in DATA["Resources"].items() if data.holds(each.get("Condition"))}
-    assert made == {"ActivationCodeQueue", "UnsentActivationCodes", "MailQueue", "UnsentMail"}
+    assert made == {"ActivationCodeQueue", "UnsentActivationCodes", "MailQueue", "UnsentMail", "UnrecordedOperations"}
     outputs = {name: data.resolve(each["Value"]) for name, each in DATA["Outputs"].items()
                if data.holds(each.get("Condition"))}  # fmt: skip
     assert outputs["LicensingTable"] == "licensing-Licensing"
@@ -340,6 +347,18 @@ def test_what_a_queue_brings_is_never_lost(function: str, source: dict[str, Any]
     dead = DATA["Resources"][redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]]["Properties"]
     assert dead["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
     assert "RedrivePolicy" not in dead
+
+
+@pytest.mark.parametrize(("function", "source"), list(events("DynamoDB")))
+def test_what_a_stream_brings_is_never_lost(function: str, source: dict[str, Any]) -> None:
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert source["BisectBatchOnFunctionError"]
+    assert source["MaximumRecordAgeInSeconds"] <= 12 * 3600, (
+        "a stream forgets after a day, and somebody has to act before"
+    )
+    destination = source["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][1].removeprefix("Outputs.")
+    queue = DATA["Resources"][DATA["Outputs"][destination]["Value"]["Fn::GetAtt"][0]]
+    assert queue["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 
 def test_queues_are_encrypted() -> None:
@@ -365,7 +384,13 @@ def test_every_function_has_its_alarms() -> None:
 
 def test_trouble_is_told_without_reading_a_log() -> None:
     watched = {each["Properties"]["MetricName"] for each in of_type(OBSERVABILITY, "AWS::CloudWatch::Alarm").values()}
-    assert watched == {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage", "5xx", "Latency"}
+    assert watched == {
+        "ApproximateNumberOfMessagesVisible",
+        "ApproximateAgeOfOldestMessage",
+        "IteratorAge",
+        "5xx",
+        "Latency",
+    }
 
 
 def test_every_alarm_tells_somebody_and_says_what_is_wrong() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from licensing import administration, identity
 
-from tests.support.cloud import TAX_ID, Cloud, Server, new_nonce, problem
+from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, new_nonce, problem
 
 UNKNOWN_TAX_ID = "IT12345670017"
 
@@ -185,7 +185,7 @@ def test_a_ticket_that_is_none(cloud: Cloud, broken: str) -> None:
 
 
 def test_in_an_open_window_the_tax_id_is_enough(cloud: Cloud) -> None:
-    administration.open_window(TAX_ID, timedelta(hours=1), cloud.now)
+    administration.open_window(TAX_ID, timedelta(hours=1), VENDOR, cloud.now)
     response = cloud.post("/v1/activation-requests", {"tax_id": TAX_ID})
     assert response.status_code == 200
     assert with_ticket(Server(cloud), response.json(), "Milano").status_code == 201
@@ -207,7 +207,7 @@ def test_by_activation_token(cloud: Cloud) -> None:
 def test_a_rotated_activation_token_is_unknown(cloud: Cloud) -> None:
     account = administration.find_account(TAX_ID)
     installation = administration.find_installation(account, "Milano")
-    new = administration.rotate_activation_token(account.customer.customer_id, installation)
+    new = administration.rotate_activation_token(account.customer.customer_id, installation, VENDOR, cloud.now)
     old = Server(cloud).activate(cloud.token_of("Milano"))
     assert problem(old) == (403, "ACTIVATION_TOKEN_INVALID")
     assert Server(cloud).activate(new).status_code == 201
@@ -215,7 +215,7 @@ def test_a_rotated_activation_token_is_unknown(cloud: Cloud) -> None:
 
 def test_an_installation_taken_by_another_machine(cloud: Cloud, server: Server) -> None:
     assert problem(Server(cloud, machine="b").activate(cloud.token_of("Milano"))) == (409, "INSTALLATION_TAKEN")
-    administration.release_installation(server.claims["sub"])
+    administration.release_installation(server.claims["cus"], server.claims["sub"], VENDOR, cloud.now)
     assert Server(cloud, machine="b").activate(cloud.token_of("Milano")).status_code == 201
     assert server.validate().json()["code"] == "INSTALLATION_RELEASED"
 

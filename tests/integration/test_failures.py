@@ -18,7 +18,7 @@ from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from pydantic import BaseModel
 from pynamodb.transactions import TransactWrite
 
-from tests.support.cloud import TAX_ID, Cloud, Server, new_nonce, problem
+from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, new_nonce, problem
 
 
 def refusal(request: Any, code: str, **members: Any) -> AWSResponse:
@@ -168,7 +168,11 @@ def test_a_twin_that_validates_between_read_and_write_takes_no_sequence_twice(cl
 def test_a_release_between_read_and_write_is_not_undone(cloud: Cloud, server: Server) -> None:
     account = administration.find_account(TAX_ID)
     milano = administration.find_installation(account, "Milano")
-    with before_the_write(cloud, "PutItem", lambda: administration.release_installation(milano)):
+    with before_the_write(
+        cloud,
+        "PutItem",
+        lambda: administration.release_installation(account.customer.customer_id, milano, VENDOR, cloud.now),
+    ):
         assert server.validate(hostname="moved").json()["code"] == "INSTALLATION_RELEASED"
     assert not state().held
 
@@ -178,7 +182,7 @@ def test_a_token_rotated_between_read_and_write_activates_nothing(cloud: Cloud) 
     milano = administration.find_installation(account, "Milano")
 
     def rotate() -> None:
-        administration.rotate_activation_token(account.customer.customer_id, milano)
+        administration.rotate_activation_token(account.customer.customer_id, milano, VENDOR, cloud.now)
 
     with before_the_write(cloud, "TransactWriteItems", rotate):
         response = Server(cloud).activate(cloud.token_of("Milano"))
@@ -187,7 +191,7 @@ def test_a_token_rotated_between_read_and_write_activates_nothing(cloud: Cloud) 
 
 
 def test_a_ticket_used_twice_at_once_activates_one_server(cloud: Cloud) -> None:
-    administration.open_window(TAX_ID, timedelta(hours=1), cloud.now)
+    administration.open_window(TAX_ID, timedelta(hours=1), VENDOR, cloud.now)
     ticket = cloud.post("/v1/activation-requests", {"tax_id": TAX_ID}).json()
     ids = {each["name"]: each["installation_id"] for each in ticket["installations"]}
 

@@ -10,7 +10,7 @@ from licensing import administration, loading
 from licensing.loading import LoadError
 from licensing.store import accounts
 
-from tests.support.cloud import Cloud, Server
+from tests.support.cloud import VENDOR, Cloud, Server
 
 DOCUMENT: dict[str, Any] = {
     "applications": [{"id": "chat", "name": "Chat", "unit": "users", "modules": ["history"]}],
@@ -184,7 +184,7 @@ def test_a_disabled_installation_does_not_stop_the_file(cloud: Cloud) -> None:
     loading.load(DOCUMENT, cloud.now)
     account = administration.find_account("FR40303265045")
     [installation] = account.installations
-    administration.disable(account.customer.customer_id, installation)
+    administration.disable(account.customer.customer_id, installation, VENDOR, cloud.now)
     report = loading.load(DOCUMENT, cloud.now)
     assert report.notes == ["Acme: Paris is disabled, so CHAT-0001 is not assigned to it"]
 
@@ -253,7 +253,7 @@ def test_an_installation_with_more_licenses_than_a_transaction_can_be_disabled(c
     loading.load(document, cloud.now)
     account = administration.find_account("FR40303265045")
     [installation] = account.installations
-    administration.disable(account.customer.customer_id, installation)
+    administration.disable(account.customer.customer_id, installation, VENDOR, cloud.now)
     after = administration.find_account("FR40303265045")
     assert after.standings[installation].disabled
     assert not any(each.allocations for each in after.licenses.values())

@@ -10,7 +10,7 @@ from licensing.rules.accounts import Account
 from licensing.store import key_sets, servers
 from licensing.store.servers import ServerItem
 
-from tests.support.cloud import TAX_ID, Cloud, Server, component, new_nonce, problem
+from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, component, new_nonce, problem
 
 
 def account() -> Account:
@@ -84,7 +84,7 @@ def test_copies_of_one_state_directory_on_alternate_days_are_found_out(cloud: Cl
             cloud.stack.clock.advance(timedelta(days=1))
             codes.append(copy.validate().json()["code"])
     assert codes == ["VALID"] * 4 + ["CLONE_SUSPECTED"] * 2
-    administration.settle_clone(milano())
+    administration.settle_clone(account().customer.customer_id, milano(), VENDOR, cloud.now)
     assert server.validate().json()["valid"]
 
 
@@ -108,7 +108,7 @@ def test_a_restored_table_accuses_nobody(cloud: Cloud, server: Server) -> None:
         cloud.stack.clock.advance(timedelta(days=1))
         server.validate()
     _, current = servers.get(milano())
-    servers.put(milano(), state, current)
+    servers.put(milano(), state, current, account().customer.customer_id)
     for _ in range(5):
         cloud.stack.clock.advance(timedelta(days=1))
         assert server.validate().json()["code"] == "VALID"
@@ -148,9 +148,9 @@ def test_what_the_portal_takes_away_is_a_final_no(
     cloud: Cloud, server: Server, change: str, code: str, final: bool
 ) -> None:
     if change == "disable":
-        administration.disable(account().customer.customer_id, milano())
+        administration.disable(account().customer.customer_id, milano(), VENDOR, cloud.now)
     else:
-        administration.release_installation(milano())
+        administration.release_installation(account().customer.customer_id, milano(), VENDOR, cloud.now)
     answer = server.validate().json()
     assert (answer["valid"], answer["code"], answer["final"]) == (False, code, final)
     assert "server_token" not in answer
@@ -159,13 +159,13 @@ def test_what_the_portal_takes_away_is_a_final_no(
 
 
 def test_disabling_frees_the_quantities_and_marks_them_until_the_token_ends(cloud: Cloud, server: Server) -> None:
-    administration.disable(account().customer.customer_id, milano())
+    administration.disable(account().customer.customer_id, milano(), VENDOR, cloud.now)
     marked = [each for each in account().licenses.values() if milano() in each.freed]
     assert marked
     for license in marked:
         assert milano() not in license.allocations
         assert license.freed[milano()].until == datetime.fromtimestamp(server.claims["exp"], UTC)
-    administration.enable(account().customer.customer_id, milano())
+    administration.enable(account().customer.customer_id, milano(), VENDOR, cloud.now)
     assert server.validate().json()["code"] == "NO_LICENSE"
 
 
@@ -275,8 +275,8 @@ def test_a_server_that_a_restored_table_forgot_can_give_itself_up(cloud: Cloud, 
 
 
 def test_releasing_what_nobody_holds_says_so(cloud: Cloud, server: Server) -> None:
-    assert administration.release_installation(milano())
-    assert not administration.release_installation(milano())
+    assert administration.release_installation(account().customer.customer_id, milano(), VENDOR, cloud.now)
+    assert not administration.release_installation(account().customer.customer_id, milano(), VENDOR, cloud.now)
 
 
 def test_no_signing_key_is_bound_to_a_region(cloud: Cloud) -> None:

@@ -12,13 +12,17 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
+from licensing.rules.operations import Origin
 from moto.backends import get_backend
 
 from infra.local.aws import LOCK
+from infra.local.queues import QueueSource
 from infra.local.stack import Stack
 from infra.local.template import REGION
 
 TAX_ID = "IT00743110157"
+#: Who makes the changes that tests make beside the API.
+VENDOR = Origin("vendor", "cloud-licensing", "tests")
 
 
 def b64(data: bytes) -> str:
@@ -64,7 +68,11 @@ class Cloud:
             for queue in get_backend("sqs")["123456789012"][REGION].queues.values():
                 for message in queue._messages:
                     message.delayed_until = message.visible_at = 0
-            return sum(source.poll() for source in self.stack.queues.sources)
+            return sum(source.poll() for source in self.stack.queues.sources if isinstance(source, QueueSource))
+
+    def work_off_streams(self) -> int:
+        """Hand what the tables' streams tell to their functions; returns how many records were done with."""
+        return sum(done for stream in self.stack.streams for done in iter(stream.poll, 0))
 
     def mailed_code(self) -> str:
         """The newest code in the outbox, once the queue has been worked off."""

@@ -11,13 +11,16 @@ from licensing.errors import (
     CodeExpired,
     CodeWrong,
     InstallationTaken,
+    LicensingError,
     Refused,
     TicketInvalid,
 )
+from licensing.operations import operation, record_in, record_refusal
 from licensing.rules import limits
 from licensing.rules.accounts import Account, status
 from licensing.rules.entitlements import Standing
 from licensing.rules.guards import Facts, judge
+from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.sequence import Kind, Presented, ServerState, Step, activate, nonce_hash
 from licensing.rules.tax_ids import normalize
 from licensing.rules.vendor import Vendor
@@ -124,7 +127,11 @@ def _ticket(ticket: str, account: Account, now: datetime) -> contract.Ticket:
 
 
 def activate_server(
-    body: contract.Activation, public_key: dict[str, str] | None, now: datetime, keep: Keep = keep_nothing
+    body: contract.Activation,
+    public_key: dict[str, str] | None,
+    now: datetime,
+    keep: Keep = keep_nothing,
+    by: Origin = ANYONE,
 ) -> contract.ValidationAnswer:
     """Give an installation to the server that asks: a new generation, at sequence 0, with its first server token.
 
@@ -147,24 +154,35 @@ def activate_server(
             # Somebody else's installation looks like none at all.
             raise TicketInvalid
         state, version = servers.get(installation_id)
+        server = by.as_server(installation_id, standing.name if standing else "")
+
+        def refused(error: LicensingError) -> LicensingError:
+            told = operation(customer_id, server, "server.activation_refused", now, installation_id, error.code)
+            record_refusal(told, f"{installation_id} {nonce_hash(body.nonce)} {error.code}", now)
+            return error
+
         outcome = activate(state, presented, now)
         if outcome == "taken":
-            raise InstallationTaken
+            raise refused(InstallationTaken())
         step: Kind = "suspect" if outcome == "suspect" else "advance"
         verdict = judge(Facts(standing, step, report.agent_version, report.app_version, vendor.policy, now))
         if standing is None or not verdict.valid:
-            raise Refused(verdict.code, verdict.detail)
+            raise refused(Refused(verdict.code, verdict.detail))
         if outcome == "repeat":
             return _first_answer(standing, vendor, state, body.nonce, jkt, now)
         if used or not isinstance(outcome, ServerState):
             # A used ticket repeats its answer; it never begins anything again.
             raise TicketInvalid
         begun, answer = outcome, _first_answer(standing, vendor, outcome, body.nonce, jkt, now)
+        told = operation(
+            customer_id, server, "server.activated", now, installation_id, gen=begun.gen, hostname=report.hostname
+        )
 
         def fill(transaction: TransactWrite) -> None:
             if body.activation_token:
                 accounts.check_activation_token_in(transaction, body.activation_token)
-            servers.put_in(transaction, installation_id, begun, version)
+            servers.put_in(transaction, installation_id, begun, version, customer_id)
+            record_in(transaction, told)
             keep(transaction, answer)
             if body.ticket:
                 request_id, _, secret = body.ticket.partition(".")

@@ -4,19 +4,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from aws_lambda_powertools import Logger
+from pynamodb.transactions import TransactWrite
 
 from licensing import identity
 from licensing.errors import NotFound
+from licensing.operations import operation, record_in, recording
 from licensing.rules import accounts as rules
+from licensing.rules import retention as retention_rules
 from licensing.rules.accounts import Account, Status, status
 from licensing.rules.heartbeat import validate_before
+from licensing.rules.operations import Operation, Origin
+from licensing.rules.retention import Retention
 from licensing.rules.sequence import ServerState, release, settle
 from licensing.rules.tax_ids import normalize
 from licensing.store import accounts, activation_requests, servers, tables
 from licensing.store.vendor import catalogue
-
-logger = Logger(child=True)
 
 
 def find_account(tax_id: str) -> Account:
@@ -41,20 +43,26 @@ def servers_of(account: Account, now: datetime) -> dict[str, tuple[Status, Serve
     return {key: (status(each, states.get(key), now), states.get(key)) for key, each in account.installations.items()}
 
 
-def open_window(tax_id: str, duration: timedelta, now: datetime) -> datetime:
+def open_window(tax_id: str, duration: timedelta, by: Origin, now: datetime) -> datetime:
     """Open the window in which a customer's tax id alone is enough to activate (A1); returns its end (UTC)."""
-    account = find_account(tax_id)
+    customer = find_account(tax_id).customer
     until = now + duration
-    activation_requests.open_window(account.customer.tax_id, until)
-    logger.info("window_opened", customer_id=account.customer.customer_id, until=until.isoformat())
+    told = operation(customer.customer_id, by, "window.opened", now, customer.customer_id, until=until.isoformat())
+    tables.transact(lambda transaction: _open_window_in(transaction, customer.tax_id, until, told))
     return until
 
 
-def rotate_activation_token(customer_id: str, installation_id: str) -> str:
+def _open_window_in(transaction: TransactWrite, tax_id: str, until: datetime, told: Operation) -> None:
+    activation_requests.open_window_in(transaction, tax_id, until)
+    record_in(transaction, told)
+
+
+def rotate_activation_token(customer_id: str, installation_id: str, by: Origin, now: datetime) -> str:
     """Replace an installation's activation token; the old one is unknown from then on. Returns the new one."""
     token = identity.new_secret()
+    told = operation(customer_id, by, "token.rotated", now, installation_id)
     _change_account(
-        customer_id,
+        told,
         lambda account: rules.change_installation(
             account, installation_id, lambda each: replace(each, activation_token=token)
         ),
@@ -62,51 +70,79 @@ def rotate_activation_token(customer_id: str, installation_id: str) -> str:
     return token
 
 
-def disable(customer_id: str, installation_id: str) -> None:
+def disable(customer_id: str, installation_id: str, by: Origin, now: datetime) -> None:
     """Disable an installation: its quantities are free, its next validation gets a final no (B5)."""
     state, _ = servers.get(installation_id)
     until = None
     if state.held and state.validated_at:
         until = validate_before(state.validated_at, state.report.time_zone)
-    _change_account(customer_id, lambda account: rules.disable(account, installation_id, until))
+    told = operation(customer_id, by, "installation.disabled", now, installation_id)
+    _change_account(told, lambda account: rules.disable(account, installation_id, until))
 
 
-def enable(customer_id: str, installation_id: str) -> None:
+def enable(customer_id: str, installation_id: str, by: Origin, now: datetime) -> None:
     """Enable an installation again. Nothing is assigned to it until somebody does."""
+    told = operation(customer_id, by, "installation.enabled", now, installation_id)
     _change_account(
-        customer_id,
+        told,
         lambda account: rules.change_installation(account, installation_id, lambda each: replace(each, disabled=False)),
     )
 
 
-def release_installation(installation_id: str) -> bool:
+def set_log_retention(customer_id: str, days: int, by: Origin, now: datetime) -> Retention:
+    """Keep a customer's operations for so many days (1-3650; A9): longer at once, shorter after seven days.
+
+    Returns the retention as it is from now on; its ``shortening``, if any, is to be announced. Raises NotFound, RetentionError.
+    """
+    told = operation(customer_id, by, "log.retention_changed", now, customer_id, days=days)
+
+    def change(account: Account) -> Account:
+        retention = retention_rules.change(account.customer.log_retention, days, now)
+        return replace(account, customer=account.customer.keeping_log(retention))
+
+    return _change_account(told, change).customer.log_retention
+
+
+def release_installation(customer_id: str, installation_id: str, by: Origin, now: datetime) -> bool:
     """Take an installation from the server that holds it, so that another can activate it (A2).
 
     Returns whether one held it, as far as is known: after a restored table, release again once it has been heard of.
     """
-    return _change_server(installation_id, release)
+    return _change_server(operation(customer_id, by, "installation.released", now, installation_id), release)
 
 
-def settle_clone(installation_id: str) -> None:
+def settle_clone(customer_id: str, installation_id: str, by: Origin, now: datetime) -> None:
     """Decide that there is one server only: whoever comes next goes on (A7)."""
-    _change_server(installation_id, settle)
+    _change_server(operation(customer_id, by, "clone.settled", now, installation_id), settle)
 
 
-def _change_account(customer_id: str, change: Callable[[Account], Account]) -> None:
-    def attempt() -> None:
-        before = accounts.read(customer_id)
+def _change_account(told: Operation, change: Callable[[Account], Account]) -> Account:
+    """Change a customer's account, and tell so. What changes nothing is not told."""
+
+    def attempt() -> Account:
+        before = accounts.read(told.customer_id)
         if before is None:
             raise NotFound
-        accounts.write(before, change(before), catalogue())
+        after = change(before)
+        accounts.write(before, after, catalogue(), recording(told))
+        return after
 
-    tables.unraced(attempt)
+    return tables.unraced(attempt)
 
 
-def _change_server(installation_id: str, change: Callable[[ServerState], ServerState]) -> bool:
+def _change_server(told: Operation, change: Callable[[ServerState], ServerState]) -> bool:
+    """Change what is remembered of a server that holds an installation, and tell so."""
+
     def attempt() -> bool:
-        state, version = servers.get(installation_id)
-        if state.held:
-            servers.put(installation_id, change(state), version)
+        state, version = servers.get(told.subject_id)
+
+        def fill(transaction: TransactWrite) -> None:
+            servers.put_in(transaction, told.subject_id, changed, version, told.customer_id)
+            record_in(transaction, told)
+
+        changed = change(state)
+        if state.held and changed != state:
+            tables.transact(fill)
         return state.held
 
     return tables.unraced(attempt)

@@ -75,7 +75,7 @@ def yes(
             for name in report.databases
             if name in state.databases
         ],
-        log_retention_days=standing.log_retention_days,
+        log_retention_days=standing.log_retention.in_force(now),
         entitlements=entitlements,
         messages=[_message(each) for each in (*notes, *_messages(standing, vendor, report, now))],
     )
@@ -105,7 +105,7 @@ def no(
         customer=_customer(standing) if standing else None,
         installation=_installation(standing) if standing else None,
         databases=[],
-        log_retention_days=standing.log_retention_days if standing else 365,
+        log_retention_days=standing.log_retention.in_force(now) if standing else 365,
         entitlements=[],
         messages=[_message(each) for each in (_messages(standing, vendor, report, now) if standing else ())],
     )

@@ -7,6 +7,8 @@ from pynamodb.transactions import TransactWrite
 
 from licensing import contract, deployment
 from licensing.errors import Refused
+from licensing.operations import operation, record_in
+from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.sequence import gave_up, release
 from licensing.store import accounts, servers, tables
 from licensing.store.idempotency import Keep, keep_nothing
@@ -23,7 +25,11 @@ _OLDER = (
 
 
 def deactivate(
-    token: ServerToken, body: contract.Deactivation, now: datetime, keep: Keep = keep_nothing
+    token: ServerToken,
+    body: contract.Deactivation,
+    now: datetime,
+    keep: Keep = keep_nothing,
+    by: Origin = ANYONE,
 ) -> contract.DeactivationAnswer:
     """Release the installation that the token's server holds. Doing it again, or after somebody else did, succeeds too.
 
@@ -32,11 +38,15 @@ def deactivate(
     """
     deployment.require_home_site()
     standing = accounts.get_standing(token.customer_id, token.installation_id)
+    name = standing.name if standing else ""
     answer = contract.DeactivationAnswer(
-        installation={"installation_id": token.installation_id, "name": standing.name if standing else ""},
+        installation={"installation_id": token.installation_id, "name": name},
         server_time=now,
         nonce=body.nonce,
     )
+
+    server = by.as_server(token.installation_id, name)
+    told = operation(token.customer_id, server, "server.deactivated", now, token.installation_id, gen=token.gen)
 
     def attempt() -> contract.DeactivationAnswer:
         state, version = servers.get(token.installation_id)
@@ -52,7 +62,8 @@ def deactivate(
             after = release(state)
 
         def fill(transaction: TransactWrite) -> None:
-            servers.put_in(transaction, token.installation_id, after, version)
+            servers.put_in(transaction, token.installation_id, after, version, token.customer_id)
+            record_in(transaction, told)
             keep(transaction, answer)
 
         tables.transact(fill)

@@ -47,6 +47,11 @@ def state_table() -> str:
     return os.environ["STATE_TABLE"]
 
 
+def operations_table() -> str:
+    """Name of the table of the operation log."""
+    return os.environ["OPERATIONS_TABLE"]
+
+
 def region() -> str:
     """The AWS region this runs in."""
     return os.environ["AWS_REGION"]

@@ -4,12 +4,22 @@ import base64
 import hashlib
 import hmac
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def new_id(prefix: str, now: datetime) -> str:
     """An opaque id that sorts by time, for example ``ins_0199…``: milliseconds, then 80 random bits, in hex."""
     return f"{prefix}_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
+
+
+def made_at(an_id: str) -> datetime:
+    """When an id was made. Raises ValueError for what is no id of ours."""
+    return datetime.fromtimestamp(int(an_id.partition("_")[2][:12], 16) / 1000, UTC)
+
+
+def new_salt() -> str:
+    """A salt that keeps a hash from being guessed at."""
+    return secrets.token_hex(8)
 
 
 def new_code() -> str:

@@ -16,10 +16,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from licensing import identity
 from licensing.contract import TimeZone, Version
 from licensing.errors import TaxIdInvalid
+from licensing.operations import operation, recording
 from licensing.rules import accounts as rules
+from licensing.rules import retention
 from licensing.rules import vendor as vendor_rules
 from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
+from licensing.rules.operations import Origin
 from licensing.rules.people import Reseller
+from licensing.rules.retention import Retention
 from licensing.rules.tax_ids import normalize
 from licensing.store import accounts, people
 from licensing.store import vendor as vendor_store
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 M = TypeVar("M", bound="DataclassInstance")
+
+#: Whoever runs the vendor's command line.
+LOADER = Origin("vendor", "cloud-licensing")
 
 
 class LoadError(Exception):
@@ -234,6 +241,7 @@ def load(
     document: Mapping[str, Any],
     now: datetime,
     *,
+    by: Origin = LOADER,
     new_id: Callable[[str, datetime], str] = identity.new_id,
     progress: Callable[[str], None] = lambda name: None,
 ) -> LoadReport:
@@ -258,9 +266,9 @@ def load(
     report = LoadReport()
     for part in parsed.customers:
         progress(part.name)
-        _load_customer(part, catalogue, resellers, now, new_id, report)
+        _load_customer(part, catalogue, resellers, by, now, new_id, report)
     if parsed.applications or parsed.products:
-        _project_others({part.tax_id for part in parsed.customers}, catalogue)
+        _project_others({part.tax_id for part in parsed.customers}, catalogue, by, now)
     return report
 
 
@@ -342,6 +350,7 @@ def _load_customer(
     part: CustomerPart,
     catalogue: vendor_rules.Catalogue,
     resellers: Mapping[str, Reseller],
+    by: Origin,
     now: datetime,
     new_id: Callable[[str, datetime], str],
     report: LoadReport,
@@ -351,7 +360,10 @@ def _load_customer(
         try:
             after = _account(part, before, resellers, now, new_id, notes)
             rules.check(after, catalogue)
-            written = accounts.write(before, after, catalogue)
+            action = "customer.changed" if before else "customer.created"
+            changed = rules.differences(before, after)
+            told = operation(after.customer.customer_id, by, action, now, after.customer.customer_id, **changed)
+            written = accounts.write(before, after, catalogue, recording(told))
         except accounts.Taken as error:
             raise LoadError([f"{part.name}: {error} belongs to another customer"], report) from error
         except AccountError as error:
@@ -380,9 +392,13 @@ def _account(
         if before
         else Customer(new_id("cus", now), part.name, part.tax_id, part.country, part.time_zone)
     )
-    customer = _merged(known, part, contacts=contacts)
+    customer = _merged(known, part, contacts=contacts, log_retention_days=known.log_retention_days)
     if "resellers" in part.model_fields_set:
         customer = replace(customer, reseller_ids=tuple(resellers[tax_id].reseller_id for tax_id in part.resellers))
+    if "log_retention_days" in part.model_fields_set:
+        # A new customer has no operations yet that a shorter time would take away.
+        wanted = Retention(part.log_retention_days)
+        customer = customer.keeping_log(retention.change(known.log_retention, wanted.days, now) if before else wanted)
     installations = dict(before.installations) if before else {}
     ids = {each.name: key for key, each in installations.items()}
     for place in part.installations:
@@ -412,13 +428,14 @@ def _license(entry: LicensePart, before: License, ids: Mapping[str, str], now: d
     return replace(after, freed=freed)
 
 
-def _project_others(loaded: set[str], catalogue: vendor_rules.Catalogue) -> None:
+def _project_others(loaded: set[str], catalogue: vendor_rules.Catalogue, by: Origin, now: datetime) -> None:
     """Bring a change of the catalogue to the customers that the file does not name."""
 
     def project(customer_id: str) -> None:
         account = accounts.read(customer_id)
         if account and account.customer.tax_id not in loaded:
-            accounts.write(account, account, catalogue)
+            told = operation(customer_id, by, "customer.changed", now, customer_id, catalogue="changed")
+            accounts.write(account, account, catalogue, recording(told))
 
     for customer_id in accounts.all_customer_ids():
         unraced(partial(project, customer_id))

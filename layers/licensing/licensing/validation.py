@@ -7,10 +7,12 @@ from aws_lambda_powertools import Logger
 
 from licensing import answers
 from licensing.contract import Validation, ValidationAnswer
+from licensing.operations import operation, record_refusal
 from licensing.rules.entitlements import Message, Standing
 from licensing.rules.guards import Facts, Verdict, judge
+from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.reports import Report
-from licensing.rules.sequence import Kind, Presented, ServerState, Step, decide, suspect, take
+from licensing.rules.sequence import Kind, Presented, ServerState, Step, decide, nonce_hash, suspect, take
 from licensing.rules.vendor import Vendor
 from licensing.store import accounts, servers
 from licensing.store.tables import ConditionFailed, unraced
@@ -28,12 +30,17 @@ _CHANGED = Message(
 
 
 def validate(
-    token: ServerToken, body: Validation, public_key: Mapping[str, str] | None, now: datetime
+    token: ServerToken,
+    body: Validation,
+    public_key: Mapping[str, str] | None,
+    now: datetime,
+    by: Origin = ANYONE,
 ) -> ValidationAnswer:
     """Validate the server that presents ``token``; ``public_key`` is the one it proved to have.
 
     The usual case is settled by one conditional write that states what the token says. Only where that fails, or where a guard
-    objects, the state is read and judged.
+    objects, the state is read and judged. A yes is recorded from the state's stream, behind the request; a no changes nothing that
+    a stream would tell, and is recorded here.
 
     Raises TemporarilyUnavailable when a service behind us is in trouble; a retry with the same nonce changes nothing more.
     """
@@ -50,7 +57,7 @@ def validate(
         try:
             state = servers.advance(
                 token.installation_id,
-                gen=token.gen, seq=token.seq, nonce=body.nonce, report=report, usage=body.usage, now=now,
+                gen=token.gen, seq=token.seq, nonce=body.nonce, report=report, usage=body.usage, by=by, now=now,
             )  # fmt: skip
         except ConditionFailed:
             pass
@@ -62,10 +69,13 @@ def validate(
         step = decide(state, presented, now)
         outcome = verdict(step.kind)
         if outcome.valid and standing is not None:
-            return _go_on(standing, vendor, state, version, step, presented, body.usage, token, now)
+            return _go_on(standing, vendor, state, version, step, presented, body.usage, token, by, now)
         if step.kind == "suspect" and state.suspected_at is None and outcome.code == "CLONE_SUSPECTED":
-            servers.put(token.installation_id, suspect(state, now), version)
+            servers.put(token.installation_id, suspect(state, now), version, token.customer_id, by)
         logger.info("refused", installation_id=token.installation_id, code=outcome.code, final=outcome.final)
+        server = by.as_server(token.installation_id, standing.name if standing else "")
+        told = operation(token.customer_id, server, "server.refused", now, token.installation_id, outcome.code)
+        record_refusal(told, f"{token.installation_id} {nonce_hash(body.nonce)} {outcome.code}", now)
         return answers.no(outcome, standing, vendor, token, report, body.nonce, now)
 
     return unraced(attempt)
@@ -80,12 +90,13 @@ def _go_on(
     presented: Presented,
     usage: Mapping[str, int],
     token: ServerToken,
+    by: Origin,
     now: datetime,
 ) -> ValidationAnswer:
     notes: list[Message] = []
     if step.kind != "repeat":
         before, state = state, take(state, step, presented)
-        servers.put(token.installation_id, state, version, usage)
+        servers.put(token.installation_id, state, version, token.customer_id, by, usage)
         notes = _notes(step, before.report, presented, token)
     return answers.yes(standing, vendor, state, step, presented.nonce, token.jkt, now, notes=notes)
 

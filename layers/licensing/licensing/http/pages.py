@@ -65,6 +65,8 @@ class Visit:
     secret: str
     user: User | None
     language: Language
+    #: Who asks, for the operation log.
+    by: Origin
     cookies: list[Cookie] = field(default_factory=list)
 
     @property
@@ -78,10 +80,6 @@ class Visit:
         if self.user is None:
             raise Unauthorized
         return self.user
-
-    def origin(self) -> Origin:
-        """Who asks, for the operation log."""
-        return origin(self.event, self.user)
 
     def set_session(self, secret: str) -> None:
         """Go on in another session, as after signing in: nobody may know a session's secret from before."""
@@ -99,7 +97,7 @@ def visit(router: BaseRouter) -> Visit:
     secret = _secret_in(event)
     user = people.session_of(secret, now) if secret else None
     tag = (user.language if user else None) or languages.negotiate(event.headers.get("accept-language"))
-    visit = Visit(event, now, secret or "", user, languages.language(tag))
+    visit = Visit(event, now, secret or "", user, languages.language(tag), origin(router, user))
     if not secret:
         visit.set_session(identity.new_secret())
     return visit

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, TypeVar, cast
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from aws_lambda_powertools.event_handler.openapi.params import Header
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from pydantic import BaseModel
@@ -36,6 +37,15 @@ def body_bytes(event: APIGatewayProxyEventV2) -> bytes:
     """The body as it was sent."""
     text = event.body or ""
     return base64.b64decode(text) if event.is_base64_encoded else text.encode()
+
+
+def origin(router: BaseRouter, user: User | None = None) -> Origin:
+    """Who asks, and from where, for the operation log. Where no user does, who it is is for the capability to say."""
+    address = cast("APIGatewayProxyEventV2", router.current_event).request_context.http.source_ip
+    request_id = getattr(router.lambda_context, "aws_request_id", "")
+    if user is None:
+        return Origin("anyone", address=address, request_id=request_id)
+    return Origin(user.kind, user.user_id, user.name, address, request_id)
 
 
 def server_caller(app: APIGatewayHttpResolver, in_body: str | None, now: datetime) -> ServerCaller:
@@ -76,14 +86,6 @@ def user_caller(app: APIGatewayHttpResolver) -> User:
     if user is None:
         raise Unauthorized
     return user
-
-
-def origin(event: APIGatewayProxyEventV2, user: User | None = None) -> Origin:
-    """Who asks, and from where, for the operation log."""
-    context = event.request_context
-    if user is None:
-        return Origin("anyone", address=context.http.source_ip, request_id=context.request_id)
-    return Origin(user.kind, user.user_id, user.name, context.http.source_ip, context.request_id)
 
 
 #: The header that makes a POST safe to repeat.

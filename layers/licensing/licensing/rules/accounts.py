@@ -5,14 +5,18 @@ hold at every moment.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from licensing.rules.entitlements import Entitlement, LicenseState, Mode, Purpose, Standing
 from licensing.rules.heartbeat import rung, silent_days
+from licensing.rules.retention import Retention, Shortening
 from licensing.rules.sequence import ServerState
 from licensing.rules.vendor import Catalogue, Contact
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Status = Literal["available", "active", "blocked", "disabled"]
 
@@ -33,9 +37,19 @@ class Customer:
     language: str = "en"
     contacts: tuple[Contact, ...] = ()
     log_retention_days: int = 365
+    log_retention_shortening: Shortening | None = None
     deleted: bool = False
     #: Who manages its licenses, beside itself.
     reseller_ids: tuple[str, ...] = ()
+
+    @property
+    def log_retention(self) -> Retention:
+        """For how long its operations are kept."""
+        return Retention(self.log_retention_days, self.log_retention_shortening)
+
+    def keeping_log(self, retention: Retention) -> "Customer":
+        """The customer with another retention."""
+        return replace(self, log_retention_days=retention.days, log_retention_shortening=retention.shortening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +168,7 @@ def standing(account: Account, installation_id: str, catalogue: Catalogue) -> St
         purpose=installation.purpose,
         disabled=installation.disabled,
         customer_deleted=customer.deleted,
-        log_retention_days=customer.log_retention_days,
+        log_retention=customer.log_retention,
         entitlements=tuple(assigned),
     )
 
@@ -226,3 +240,31 @@ def with_activation_tokens(account: Account, new_secret: Callable[[], str]) -> A
         for key, each in account.installations.items()
     }
     return replace(account, installations=installations)
+
+
+def differences(before: Account | None, after: Account) -> dict[str, str]:
+    """What a change changed, for people, by name and never by value: values may be secret, or somebody's address."""
+    had = before or Account(after.customer)
+    found = {
+        "customer": _fields(had.customer, after.customer),
+        "installations": _members(
+            {key: each.name for key, each in after.installations.items()}, had.installations, after.installations
+        ),
+        "licenses": _members({key: each.code for key, each in after.licenses.items()}, had.licenses, after.licenses),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _members(
+    names: Mapping[str, str], before: "Mapping[str, DataclassInstance]", after: "Mapping[str, DataclassInstance]"
+) -> str:
+    changed = (
+        f"{names[key]} ({_fields(before[key], each)})" if key in before else f"{names[key]} (new)"
+        for key, each in after.items()
+        if before.get(key) != each
+    )
+    return ", ".join(changed)
+
+
+def _fields(before: "DataclassInstance", after: "DataclassInstance") -> str:
+    return ", ".join(each.name for each in fields(after) if getattr(before, each.name) != getattr(after, each.name))

@@ -1,11 +1,12 @@
 """What an installation may use, and what a person should be told about it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
 
 from licensing.rules.heartbeat import local_date, start_of_day
+from licensing.rules.retention import Retention
 from licensing.rules.versions import app_older
 
 LicenseType = Literal["perpetual", "subscription", "trial"]
@@ -63,7 +64,7 @@ class Standing:
     purpose: Purpose | None = None
     disabled: bool = False
     customer_deleted: bool = False
-    log_retention_days: int = 365
+    log_retention: Retention = field(default_factory=Retention)
     entitlements: tuple[Entitlement, ...] = ()
 
     def today(self, now: datetime) -> date:

@@ -22,6 +22,16 @@ class Origin:
     address: str = ""
     request_id: str = ""
 
+    def as_server(self, installation_id: str, name: str = "") -> "Origin":
+        """The same request, once it is known which server makes it."""
+        return Origin("server", installation_id, name, self.address, self.request_id)
+
+
+#: For a server that has not yet said which, and for who needs not to.
+ANYONE = Origin("anyone")
+
+_LONGEST_DETAIL = 160
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -39,3 +49,17 @@ class Operation:
     subject_id: str = ""
     result: str = "DONE"
     details: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def brief(details: Mapping[str, str | int | None]) -> dict[str, str | int]:
+    """Details without those that say nothing, none so long that an entry would cost a second write unit."""
+    said = {name: value for name, value in details.items() if value not in (None, "")}
+    return {
+        name: _shortened(value) if isinstance(value, str) else value
+        for name, value in said.items()
+        if value is not None
+    }
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_DETAIL else text[: _LONGEST_DETAIL - 1] + "…"

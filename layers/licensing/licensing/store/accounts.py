@@ -1,7 +1,8 @@
 """Customers in the Licensing table: read as a whole, written as one transaction guarded by the sheet's version."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,8 +21,13 @@ from licensing.store.tables import Item
 
 V = TypeVar("V")
 
-#: DynamoDB takes 100 items in one transaction; the sheet is one of them.
-_PART_ITEMS = 99
+#: DynamoDB takes 100 items in one transaction; one is the sheet, and a few are for ``also``.
+_PART_ITEMS = 90
+#: The directory of customers is kept in so many parts, to be walked in parallel.
+SHARDS = 16
+
+#: Adds to the transaction of a change what else is to be written with it.
+Also = Callable[[TransactWrite], None]
 
 
 class StaleVersion(tables.ConditionFailed):
@@ -140,21 +146,26 @@ def check_claims(before: Account | None, codes: Iterable[str]) -> None:
         raise Taken(", ".join(taken))
 
 
-def write(before: Account | None, after: Account, catalogue: Catalogue) -> int:
+def write(before: Account | None, after: Account, catalogue: Catalogue, also: Also | None = None) -> int:
     """Write what differs between ``before`` and ``after``, and every projection that is not as it should be.
 
-    One transaction, all or nothing, for up to 99 items; what is larger is written in several, installations first,
+    One transaction, all or nothing, for up to 90 items; what is larger is written in several, installations first,
     projections last: interrupted, the next write of this account completes it. Returns the number of items written, 0 if
     nothing differs.
+
+    ``also`` adds up to nine puts and updates, no deletes and no checks, to the first of these transactions, such as the
+    operation that tells of the change. Where nothing differs, it is not called.
 
     Raises:
         StaleVersion: the account is not at ``before.version`` any more.
         Taken: a tax id or license code belongs to somebody else.
+        ConditionFailed: a condition of ``also`` did not hold.
     """
     changes = [*_releases(before, after), *_claims(before, after), *_documents(before, after, catalogue)]
     version = before.version if before else 0
     for start in range(0, len(changes), _PART_ITEMS):
-        _write_part(changes[start : start + _PART_ITEMS], after.customer.customer_id, version)
+        part = changes[start : start + _PART_ITEMS]
+        _write_part(part, after.customer.customer_id, version, None if start else also)
         version += 1
     return len(changes)
 
@@ -169,7 +180,7 @@ class _Change:
     claims: str | None = None
 
 
-def _write_part(changes: list[_Change], customer_id: str, version: int) -> None:
+def _write_part(changes: list[_Change], customer_id: str, version: int, also: Also | None) -> None:
     # In the order in which a transaction reports its failures: deletes, then puts in the order of the calls.
     deletes = [change for change in changes if change.delete]
     puts = [change for change in changes if not change.delete]
@@ -181,14 +192,18 @@ def _write_part(changes: list[_Change], customer_id: str, version: int) -> None:
         transaction.save(SheetItem(customer_id, "SHEET", version=version + 1), condition=unchanged)
         for change in puts:
             transaction.save(change.item, condition=change.condition)
+        if also:
+            also(transaction)
 
     try:
         tables.transact(fill)
     except tables.ConditionFailed as error:
         if len(deletes) in error.failed:
             raise StaleVersion from error
-        taken = [puts[place - len(deletes) - 1].claims or "" for place in sorted(error.failed)]
-        raise Taken(", ".join(taken)) from error
+        claims = {place: change.claims for place, change in enumerate(puts, len(deletes) + 1)}
+        if taken := [claims[place] or "" for place in sorted(error.failed & claims.keys())]:
+            raise Taken(", ".join(taken)) from error
+        raise
 
 
 def _documents(before: Account | None, after: Account, catalogue: Catalogue) -> Iterator[_Change]:
@@ -244,7 +259,11 @@ def _claims(before: Account | None, after: Account) -> Iterator[_Change]:
 
 
 def _lookups(account: Account) -> dict[tuple[str, str], str]:
-    found: dict[tuple[str, str], str] = {(f"TAX#{account.customer.tax_id}", "TAX"): account.customer.customer_id}
+    customer_id = account.customer.customer_id
+    found: dict[tuple[str, str], str] = {
+        (f"TAX#{account.customer.tax_id}", "TAX"): customer_id,
+        (_directory(zlib.crc32(customer_id.encode()) % SHARDS), customer_id): customer_id,
+    }
     for installation in account.installations.values():
         if installation.activation_token:
             found[_token_key(installation.activation_token), "TOKEN"] = installation.installation_id
@@ -268,7 +287,19 @@ def customers_of(listing: str, cursor: dict[str, Any] | None, limit: int) -> tup
     return tables.read(query)
 
 
+def _directory(shard: int) -> str:
+    return f"CUSTOMERS#{shard:02d}"
+
+
+def customer_ids(shard: int, after: str = "", limit: int | None = None) -> list[str]:
+    """The customers in one of the ``SHARDS`` parts of the directory, in order, from behind ``after`` on."""
+    beyond = LookupItem.sk > after if after else None
+    found: Any = tables.read(
+        lambda: list(LookupItem.query(_directory(shard), beyond, consistent_read=True, limit=limit))
+    )
+    return [item.sk for item in found]
+
+
 def all_customer_ids() -> list[str]:
-    """Every customer. A scan: for the vendor's command line, not for requests."""
-    found: Any = tables.read(lambda: list(Item.scan(Item.sk == "PROFILE")))
-    return [item.pk for item in found]
+    """Every customer, oldest first."""
+    return sorted(each for shard in range(SHARDS) for each in customer_ids(shard))

@@ -99,7 +99,7 @@ def window_is_open(tax_id: str, now: datetime) -> bool:
     return item is not None and item.opened_until > now.timestamp()
 
 
-def open_window(tax_id: str, until: datetime) -> None:
-    """Open a customer's window, or move its end; a time in the past closes it."""
+def open_window_in(transaction: TransactWrite, tax_id: str, until: datetime) -> None:
+    """Open a customer's window, or move its end, as part of a transaction; a time in the past closes it."""
     epoch = int(until.timestamp())
-    tables.write(WindowItem(f"WINDOW#{tax_id}", "WINDOW", opened_until=epoch, expires_at=epoch).save)
+    transaction.save(WindowItem(f"WINDOW#{tax_id}", "WINDOW", opened_until=epoch, expires_at=epoch))

@@ -28,6 +28,21 @@ class Json(Attribute[Any]):
         return self._shape.validate_json(value)
 
 
+class PublicJwk(Attribute[Any]):
+    """A public P-256 key, which is all that is in its JWK beside the two coordinates."""
+
+    attr_type = STRING
+
+    def serialize(self, value: Any) -> str:
+        """JWK to coordinates."""
+        return f"{value['x']} {value['y']}"
+
+    def deserialize(self, value: str) -> dict[str, str]:
+        """Coordinates to JWK."""
+        x, y = value.split(" ")
+        return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+
+
 class CompressedJson(Json):
     """The same, deflated: twenty entitlements in about one kilobyte, so that a read stays one unit."""
 

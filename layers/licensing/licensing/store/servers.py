@@ -1,6 +1,7 @@
 """What the cloud remembers of each server: one item of the State table, kept below one write unit (1 KB)."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -16,10 +17,11 @@ from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
 from licensing import deployment
+from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.reports import Report
 from licensing.rules.sequence import REMEMBERED_NONCES, Consumed, ServerState, nonce_hash
 from licensing.store import tables
-from licensing.store.attributes import Json
+from licensing.store.attributes import Json, PublicJwk
 
 
 class ServerItem(Model):
@@ -29,6 +31,11 @@ class ServerItem(Model):
         table_name = deployment.state_table()
 
     pk = UnicodeAttribute(hash_key=True)
+    customer_id = UnicodeAttribute(attr_name="c")
+    #: Who wrote last, for the log: the site, and the request's address and id.
+    site = UnicodeAttribute(attr_name="w")
+    address = UnicodeAttribute(attr_name="ip", default="")
+    request_id = UnicodeAttribute(attr_name="q", default="")
     version = NumberAttribute(attr_name="v")
     gen = NumberAttribute(attr_name="g")
     seq = NumberAttribute(attr_name="s")
@@ -39,7 +46,7 @@ class ServerItem(Model):
     heals = ListAttribute[int](attr_name="hl", null=True)
     suspected_at = NumberAttribute(attr_name="su", null=True)
     validated_at = NumberAttribute(attr_name="at")
-    public_key = Json(Mapping[str, str], attr_name="k", null=True)
+    public_key = PublicJwk(attr_name="k", null=True)
     report = Json(Report, attr_name="r")
     digest = UnicodeAttribute(attr_name="d")
     databases = Json(Mapping[str, date], attr_name="db", null=True)
@@ -59,7 +66,15 @@ def get_many(installation_ids: Iterable[str]) -> dict[str, ServerState]:
 
 
 def advance(
-    installation_id: str, *, gen: int, seq: int, nonce: str, report: Report, usage: Mapping[str, int], now: datetime
+    installation_id: str,
+    *,
+    gen: int,
+    seq: int,
+    nonce: str,
+    report: Report,
+    usage: Mapping[str, int],
+    by: Origin,
+    now: datetime,
 ) -> ServerState:
     """Take the next sequence in one write, if all is as the caller's token says and the report is the one we have.
 
@@ -73,6 +88,9 @@ def advance(
         ServerItem.validated_at.set(_epoch(now)),
         ServerItem.nonces[_slot(entry.seq)].set(_text(entry)),
         ServerItem.usage.set(usage) if usage else ServerItem.usage.remove(),
+        ServerItem.site.set(deployment.site()),
+        ServerItem.address.set(by.address),
+        ServerItem.request_id.set(by.request_id),
     ]
     as_told = (
         (ServerItem.gen == gen)
@@ -88,26 +106,47 @@ def advance(
     return _state(item)
 
 
-def put(installation_id: str, state: ServerState, version: int, usage: Mapping[str, int] | None = None) -> None:
+def put(
+    installation_id: str,
+    state: ServerState,
+    version: int,
+    customer_id: str,
+    by: Origin = ANYONE,
+    usage: Mapping[str, int] | None = None,
+) -> None:
     """Replace the state that was read at ``version``. Raises ConditionFailed if it has changed since."""
-    item = _item(installation_id, state, version, usage)
+    item = _item(installation_id, state, version, customer_id, by, usage)
     tables.write(lambda: item.save(condition=_unchanged(version)))
 
 
-def put_in(transaction: TransactWrite, installation_id: str, state: ServerState, version: int) -> None:
+def put_in(
+    transaction: TransactWrite, installation_id: str, state: ServerState, version: int, customer_id: str
+) -> None:
     """The same as part of a transaction."""
-    transaction.save(_item(installation_id, state, version, None), condition=_unchanged(version))
+    item = _item(installation_id, state, version, customer_id, ANYONE, None)
+    transaction.save(item, condition=_unchanged(version))
 
 
 def _unchanged(version: int) -> Condition:
     return ServerItem.version == version if version else ServerItem.pk.does_not_exist()
 
 
-def _item(installation_id: str, state: ServerState, version: int, usage: Mapping[str, int] | None) -> ServerItem:
+def _item(
+    installation_id: str,
+    state: ServerState,
+    version: int,
+    customer_id: str,
+    by: Origin,
+    usage: Mapping[str, int] | None,
+) -> ServerItem:
     if state.validated_at is None:
         raise ValueError("a server is remembered from its activation on")
     return ServerItem(
         installation_id,
+        customer_id=customer_id,
+        site=deployment.site(),
+        address=by.address,
+        request_id=by.request_id,
         version=version + 1,
         gen=state.gen,
         seq=state.seq,
@@ -123,6 +162,27 @@ def _item(installation_id: str, state: ServerState, version: int, usage: Mapping
         databases=state.databases or None,
         usage=usage or None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A server's item before or after one write, as the table's stream tells it."""
+
+    installation_id: str
+    customer_id: str
+    site: str
+    address: str
+    request_id: str
+    state: ServerState
+
+
+def image(attributes: Mapping[str, Any] | None) -> Image | None:
+    """An image in a stream's record; None where there was no item."""
+    if not attributes:
+        return None
+    item = ServerItem()
+    item.deserialize(dict(attributes))
+    return Image(item.pk, item.customer_id, item.site, item.address, item.request_id, _state(item))
 
 
 def _state(item: ServerItem) -> ServerState:
@@ -147,12 +207,12 @@ def _slot(seq: int) -> str:
 
 
 def _text(entry: Consumed) -> str:
-    return f"{entry.seq} {_epoch(entry.at)} {entry.nonce_hash}"
+    return f"{entry.seq} {_epoch(entry.at):x} {entry.nonce_hash}"
 
 
 def _entry(text: str) -> Consumed:
     seq, at, hashed = text.split(" ")
-    return Consumed(int(seq), hashed, _time(int(at)))
+    return Consumed(int(seq), hashed, _time(int(at, 16)))
 
 
 def _epoch(at: datetime) -> int:

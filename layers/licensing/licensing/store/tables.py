@@ -127,11 +127,14 @@ def _reasons(error: PynamoDBException) -> list[str]:
     return reasons or [response.get("Error", {}).get("Code") or ""]
 
 
-def transact(fill: Callable[[TransactWrite], None]) -> None:
-    """Write all that ``fill`` puts into a transaction, or nothing (at most 100 items). Raises as ``write`` does."""
+def transact(fill: Callable[[TransactWrite], None], connection: Connection | None = None) -> None:
+    """Write all that ``fill`` puts into a transaction, or nothing (at most 100 items). Raises as ``write`` does.
+
+    ``connection`` is one with another patience than usual.
+    """
 
     def run() -> None:
-        with TransactWrite(connection=_connection()) as transaction:
+        with TransactWrite(connection=connection or _connection()) as transaction:
             fill(transaction)
 
     write(run)
