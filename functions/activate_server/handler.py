@@ -17,7 +17,7 @@ from licensing.errors import (
     TicketInvalid,
 )
 from licensing.http.api import api, document, entry, problems
-from licensing.http.requests import IdempotencyKey, new_key, once, origin
+from licensing.http.requests import IdempotencyKey, new_key, once, origin, saying
 
 app = api()
 
@@ -54,7 +54,7 @@ def activate_server(body: Annotated[Activation, Body()], idempotency_key: Idempo
         idempotency_key,
         scope,
         now,
-        lambda keep: activation.activate_server(body, key, now, keep, origin(app)),
+        lambda keep: activation.activate_server(body, key, now, keep, origin(app), saying(app)),
         lambda answer: 201,
     )
 

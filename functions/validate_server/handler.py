@@ -7,7 +7,7 @@ from licensing import deployment, validation
 from licensing.contract import Validation, ValidationAnswer
 from licensing.errors import ClockSkewed, InvalidProof, InvalidToken, TemporarilyUnavailable
 from licensing.http.api import api, document, entry, problems
-from licensing.http.requests import origin, server_caller
+from licensing.http.requests import origin, saying, server_caller
 
 app = api()
 
@@ -30,7 +30,7 @@ def validate_server(body: Annotated[Validation, Body()]) -> ValidationAnswer:
     """Who calls, and may it go on?"""
     now = deployment.now()
     caller = server_caller(app, body.server_token, now)
-    return validation.validate(caller.token, body, caller.public_key, now, origin(app))
+    return validation.validate(caller.token, body, caller.public_key, now, origin(app), saying(app))
 
 
 handler = entry(app)

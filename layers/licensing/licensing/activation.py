@@ -29,6 +29,7 @@ from licensing.store import limits as limit_store
 from licensing.store.activation_requests import RequestItem
 from licensing.store.idempotency import Keep, keep_nothing
 from licensing.store.vendor import cached as vendor_settings
+from licensing.texts import Say, english
 
 logger = Logger(child=True)
 
@@ -132,6 +133,7 @@ def activate_server(
     now: datetime,
     keep: Keep = keep_nothing,
     by: Origin = ANYONE,
+    say: Say = english,
 ) -> contract.ValidationAnswer:
     """Give an installation to the server that asks: a new generation, at sequence 0, with its first server token.
 
@@ -169,11 +171,11 @@ def activate_server(
         if standing is None or not verdict.valid:
             raise refused(Refused(verdict.code, verdict.detail))
         if outcome == "repeat":
-            return _first_answer(standing, vendor, state, body.nonce, jkt, now)
+            return _first_answer(standing, vendor, state, body.nonce, jkt, now, say)
         if used or not isinstance(outcome, ServerState):
             # A used ticket repeats its answer; it never begins anything again.
             raise TicketInvalid
-        begun, answer = outcome, _first_answer(standing, vendor, outcome, body.nonce, jkt, now)
+        begun, answer = outcome, _first_answer(standing, vendor, outcome, body.nonce, jkt, now, say)
         told = operation(
             customer_id, server, "server.activated", now, installation_id, gen=begun.gen, hostname=report.hostname
         )
@@ -196,10 +198,10 @@ def activate_server(
 
 
 def _first_answer(
-    standing: Standing, vendor: Vendor, state: ServerState, nonce: str, jkt: str | None, now: datetime
+    standing: Standing, vendor: Vendor, state: ServerState, nonce: str, jkt: str | None, now: datetime, say: Say
 ) -> contract.ValidationAnswer:
     step = Step("advance", state.gen, 0, state.validated_at or now)
-    return answers.yes(standing, vendor, state, step, nonce, jkt, now, first=True)
+    return answers.yes(standing, vendor, state, step, nonce, jkt, now, first=True, say=say)
 
 
 def _claimed(body: contract.Activation, used_for: str, now: datetime) -> tuple[str, str, bool]:

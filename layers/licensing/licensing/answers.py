@@ -22,6 +22,7 @@ from licensing.rules.reports import Report
 from licensing.rules.sequence import ServerState, Step
 from licensing.rules.vendor import Vendor
 from licensing.rules.versions import agent_older
+from licensing.texts import Say, english, mark
 
 
 def yes(
@@ -35,6 +36,7 @@ def yes(
     *,
     first: bool = False,
     notes: Sequence[Message] = (),
+    say: Say = english,
 ) -> ValidationAnswer:
     """The answer to a success. All that the token says follows from when its sequence was first given (``step.at``)."""
     report = state.report
@@ -61,7 +63,7 @@ def yes(
         valid=True,
         code="VALID",
         final=False,
-        detail="First validation" if first else "Operation completed",
+        detail=say(mark("First validation") if first else mark("Operation completed")),
         first_validation=first,
         server_token=tokens.server_token(ring, deployment.issuer(), grant, vendor, now),
         next_validation_at=following,
@@ -77,7 +79,7 @@ def yes(
         ],
         log_retention_days=standing.log_retention.in_force(now),
         entitlements=entitlements,
-        messages=[_message(each) for each in (*notes, *_messages(standing, vendor, report, now))],
+        messages=[_message(each, say) for each in (*notes, *_messages(standing, vendor, report, now))],
     )
 
 
@@ -89,13 +91,14 @@ def no(
     report: Report,
     nonce: str,
     now: datetime,
+    say: Say = english,
 ) -> ValidationAnswer:
     """The answer to a refusal. The server asks again at its usual time: what stands in its way may be mended."""
     return ValidationAnswer(
         valid=False,
         code=verdict.code,
         final=verdict.final,
-        detail=verdict.detail,
+        detail=say(verdict.detail),
         first_validation=False,
         verdict=tokens.verdict(ring, deployment.issuer(), token, nonce, verdict, now),
         next_validation_at=heartbeat.next_validation(token.installation_id, now, report.time_zone, vendor.window),
@@ -107,7 +110,7 @@ def no(
         databases=[],
         log_retention_days=standing.log_retention.in_force(now) if standing else 365,
         entitlements=[],
-        messages=[_message(each) for each in (_messages(standing, vendor, report, now) if standing else ())],
+        messages=[_message(each, say) for each in (_messages(standing, vendor, report, now) if standing else ())],
     )
 
 
@@ -147,13 +150,15 @@ def _installation(standing: Standing) -> InstallationName:
 
 def _messages(standing: Standing, vendor: Vendor, report: Report, now: datetime) -> Iterator[Message]:
     if vendor.agent.latest and agent_older(report.agent_version, vendor.agent.latest):
-        detail = f"License Manager {vendor.agent.latest} is available; this server runs {report.agent_version}."
-        url = vendor.agent.download_url
-        yield Message("AGENT_UPDATE_AVAILABLE", detail, version=vendor.agent.latest, url=url)
+        detail = mark("License Manager {version} is available; this server runs {runs}.")
+        version, url = vendor.agent.latest, vendor.agent.download_url
+        yield Message("AGENT_UPDATE_AVAILABLE", detail, version=version, url=url, facts={"runs": report.agent_version})
     yield from messages(
         standing, now, notice_days=vendor.notice_days, app_version=report.app_version, releases=vendor.releases
     )
 
 
-def _message(message: Message) -> MessageAnswer:
-    return MessageAnswer(**asdict(message))
+def _message(message: Message, say: Say) -> MessageAnswer:
+    members = asdict(message)
+    facts = members.pop("facts")
+    return MessageAnswer(**{**members, "detail": say(message.detail, **{**members, **facts})})

@@ -12,14 +12,15 @@ from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.sequence import gave_up, release
 from licensing.store import accounts, servers, tables
 from licensing.store.idempotency import Keep, keep_nothing
+from licensing.texts import mark
 from licensing.tokens import ServerToken
 
 logger = Logger(child=True)
 
-_UNDER_SUSPICION = (
+_UNDER_SUSPICION = mark(
     "This server seems to exist more than once. Decide in the portal which one is to go on, or release it there."
 )
-_OLDER = (
+_OLDER = mark(
     "This server's state is older than the one we know, as after a lost answer or a restored backup. Validate it first."
 )
 

@@ -130,14 +130,15 @@ class ActivationTokenInvalid(LicensingError):
 
 
 class Refused(LicensingError):
-    """Raised at activation when a guard says no; ``code`` is the guard's."""
+    """Raised when a guard says no where that is an error, as at activation; code and detail are the guard's."""
 
     code, status = "REFUSED", 403
-    detail = "{reason}"
+    detail = ""
 
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason=reason)
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__()
         self.code = code  # type: ignore[misc]
+        self.detail = detail  # type: ignore[misc]
 
 
 class NotFound(LicensingError):

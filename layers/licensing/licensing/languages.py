@@ -36,10 +36,16 @@ class Language:
     locale: Locale
     translations: NullTranslations
 
-    def text(self, text: str, /, **members: object) -> str:
-        """A text in this language, its ``{placeholders}`` filled."""
-        translated: str = self.translations.gettext(text)
-        return translated.format_map(members) if members else translated
+    def text(self, text: str, /, **facts: object) -> str:
+        """A text in this language, its ``{placeholders}`` filled; dates and numbers as it writes them."""
+        return str(self.translations.gettext(text)).format_map(
+            {name: self._written(fact) for name, fact in facts.items()}
+        )
+
+    def _written(self, fact: object) -> object:
+        if isinstance(fact, date) and not isinstance(fact, datetime):
+            return self.date(fact)
+        return self.number(fact) if type(fact) is int else fact
 
     def date(self, day: date | None) -> str:
         """A day, for example 8 Aug 2019; nothing for None."""

@@ -17,15 +17,16 @@ from licensing.rules.vendor import Vendor
 from licensing.store import accounts, servers
 from licensing.store.tables import ConditionFailed, unraced
 from licensing.store.vendor import cached as vendor_settings
+from licensing.texts import Say, english, mark
 from licensing.tokens import ServerToken
 
 logger = Logger(child=True)
 
 _RESTORED = Message(
-    "BACKUP_RESTORED", "This server came back from an older state, such as a restored backup. It goes on."
+    "BACKUP_RESTORED", mark("This server came back from an older state, such as a restored backup. It goes on.")
 )
 _CHANGED = Message(
-    "FINGERPRINT_CHANGED", "Some of this machine's hardware or settings changed; it is recognized again."
+    "FINGERPRINT_CHANGED", mark("Some of this machine's hardware or settings changed; it is recognized again.")
 )
 
 
@@ -35,6 +36,7 @@ def validate(
     public_key: Mapping[str, str] | None,
     now: datetime,
     by: Origin = ANYONE,
+    say: Say = english,
 ) -> ValidationAnswer:
     """Validate the server that presents ``token``; ``public_key`` is the one it proved to have.
 
@@ -62,21 +64,21 @@ def validate(
         except ConditionFailed:
             pass
         else:
-            return answers.yes(standing, vendor, state, step, body.nonce, token.jkt, now)
+            return answers.yes(standing, vendor, state, step, body.nonce, token.jkt, now, say=say)
 
     def attempt() -> ValidationAnswer:
         state, version = servers.get(token.installation_id)
         step = decide(state, presented, now)
         outcome = verdict(step.kind)
         if outcome.valid and standing is not None:
-            return _go_on(standing, vendor, state, version, step, presented, body.usage, token, by, now)
+            return _go_on(standing, vendor, state, version, step, presented, body.usage, token, by, now, say)
         if step.kind == "suspect" and state.suspected_at is None and outcome.code == "CLONE_SUSPECTED":
             servers.put(token.installation_id, suspect(state, now), version, token.customer_id, by)
         logger.info("refused", installation_id=token.installation_id, code=outcome.code, final=outcome.final)
         server = by.as_server(token.installation_id, standing.name if standing else "")
         told = operation(token.customer_id, server, "server.refused", now, token.installation_id, outcome.code)
         record_refusal(told, f"{token.installation_id} {nonce_hash(body.nonce)} {outcome.code}", now)
-        return answers.no(outcome, standing, vendor, token, report, body.nonce, now)
+        return answers.no(outcome, standing, vendor, token, report, body.nonce, now, say)
 
     return unraced(attempt)
 
@@ -92,13 +94,14 @@ def _go_on(
     token: ServerToken,
     by: Origin,
     now: datetime,
+    say: Say,
 ) -> ValidationAnswer:
     notes: list[Message] = []
     if step.kind != "repeat":
         before, state = state, take(state, step, presented)
         servers.put(token.installation_id, state, version, token.customer_id, by, usage)
         notes = _notes(step, before.report, presented, token)
-    return answers.yes(standing, vendor, state, step, presented.nonce, token.jkt, now, notes=notes)
+    return answers.yes(standing, vendor, state, step, presented.nonce, token.jkt, now, notes=notes, say=say)
 
 
 def _notes(step: Step, before: Report, presented: Presented, token: ServerToken) -> list[Message]:

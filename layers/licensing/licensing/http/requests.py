@@ -15,12 +15,14 @@ from pynamodb.transactions import TransactWrite
 
 from licensing import deployment, proofs, tokens
 from licensing.errors import InvalidProof, InvalidToken, LicensingError, Unauthorized
+from licensing.http.api import say
 from licensing.key_ring import ring
 from licensing.rules.operations import Origin
 from licensing.rules.people import User
 from licensing.store import people
 from licensing.store.idempotency import Idempotency, Keep, keep_nothing
 from licensing.store.tables import ConditionFailed
+from licensing.texts import Say
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -46,6 +48,11 @@ def origin(router: BaseRouter, user: User | None = None) -> Origin:
     if user is None:
         return Origin("anyone", address=address, request_id=request_id)
     return Origin(user.kind, user.user_id, user.name, address, request_id)
+
+
+def saying(router: BaseRouter) -> Say:
+    """What says texts in the language that the caller likes best."""
+    return say(cast("APIGatewayProxyEventV2", router.current_event).headers.get("accept-language"))
 
 
 def server_caller(app: APIGatewayHttpResolver, in_body: str | None, now: datetime) -> ServerCaller:

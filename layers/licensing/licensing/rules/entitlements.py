@@ -1,6 +1,6 @@
 """What an installation may use, and what a person should be told about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 from licensing.rules.heartbeat import local_date, start_of_day
 from licensing.rules.retention import Retention
 from licensing.rules.versions import app_older
+from licensing.texts import mark
 
 LicenseType = Literal["perpetual", "subscription", "trial"]
 #: ``locked`` until its order is unlocked (B2): invisible to the customer, and never projected to an installation.
@@ -93,7 +94,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something a person should know although, or because, the answer is what it is."""
+    """Something a person should know although, or because, the answer is what it is.
+
+    ``detail`` is a marked text; ``facts`` and the members below fill its placeholders.
+    """
 
     code: str
     detail: str
@@ -101,6 +105,7 @@ class Message:
     days_left: int | None = None
     version: str | None = None
     url: str | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 #: For how many days after its end a license is still worth a word.
@@ -115,26 +120,43 @@ def messages(
     for each in standing.entitlements:
         phase = each.phase(today)
         if phase == "suspended":
-            detail = f"{each.name}: license {each.license_code} is suspended."
-            yield Message("LICENSE_SUSPENDED", detail, each.license_code)
+            yield _message("LICENSE_SUSPENDED", mark("{name}: license {license_code} is suspended."), each)
         elif phase == "ended" and each.last_day and (today - each.last_day).days <= _ENDED_MESSAGE_DAYS:
-            detail = f"{each.name}: license {each.license_code} ended on {each.last_day}."
-            yield Message("LICENSE_EXPIRED", detail, each.license_code)
+            yield _message("LICENSE_EXPIRED", mark("{name}: license {license_code} ended on {last_day}."), each)
         elif phase == "in_force":
             if app_older(app_version, each.lowest_app_version, releases):
-                detail = (
-                    f"{each.name} needs version {each.lowest_app_version} or later; this server runs {app_version}."
-                )
-                yield Message("APP_VERSION_TOO_OLD", detail, each.license_code)
-            yield from _ending(each, "LICENSE_EXPIRING", "license", each.last_day, today, notice_days)
-            yield from _ending(each, "CARE_EXPIRING", f"{each.care} care", each.care_until, today, notice_days)
+                detail = mark("{name} needs version {lowest} or later; this server runs {runs}.")
+                yield _message("APP_VERSION_TOO_OLD", detail, each, lowest=each.lowest_app_version, runs=app_version)
+            yield from _ending(each, "LICENSE_EXPIRING", _LICENSE_ENDS, each.last_day, today, notice_days)
+            yield from _ending(each, "CARE_EXPIRING", _CARE_ENDS, each.care_until, today, notice_days)
+
+
+#: Today, tomorrow, later.
+_LICENSE_ENDS = (
+    mark("{name}: the license {license_code} ends today."),
+    mark("{name}: the license {license_code} ends tomorrow."),
+    mark("{name}: the license {license_code} ends in {days_left} days, on {last_day}."),
+)
+_CARE_ENDS = (
+    mark("{name}: the {care} care of {license_code} ends today."),
+    mark("{name}: the {care} care of {license_code} ends tomorrow."),
+    mark("{name}: the {care} care of {license_code} ends in {days_left} days, on {last_day}."),
+)
 
 
 def _ending(
-    entitlement: Entitlement, code: str, what: str, last_day: date | None, today: date, notice_days: int
+    entitlement: Entitlement,
+    code: str,
+    details: tuple[str, str, str],
+    last_day: date | None,
+    today: date,
+    notice_days: int,
 ) -> Iterator[Message]:
     if last_day is None or not 0 <= (left := (last_day - today).days) <= notice_days:
         return
-    when = "today" if left == 0 else "tomorrow" if left == 1 else f"in {left} days, on {last_day}"
-    detail = f"{entitlement.name}: the {what} of {entitlement.license_code} ends {when}."
-    yield Message(code, detail, entitlement.license_code, left)
+    yield _message(code, details[min(left, 2)], entitlement, left, last_day=last_day, care=entitlement.care)
+
+
+def _message(code: str, detail: str, about: Entitlement, days_left: int | None = None, **facts: object) -> Message:
+    told = {"name": about.name, "last_day": about.last_day, **facts}
+    return Message(code, detail, about.license_code, days_left, facts=told)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from licensing.rules.entitlements import Phase, Standing
 from licensing.rules.sequence import Kind
 from licensing.rules.versions import agent_older, app_older
+from licensing.texts import mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,62 +82,62 @@ def _app_too_old(facts: Facts) -> bool:
 GUARDS: tuple[_Guard, ...] = (
     _Guard(
         "INSTALLATION_RELEASED", True,
-        "This server does not hold the installation any more: it was released. Activate it again to go on.",
+        mark("This server does not hold the installation any more: it was released. Activate it again to go on."),
         lambda facts: facts.standing is None or facts.step == "released",
     ),
     _Guard(
         "INSTALLATION_DISABLED", True,
-        "This installation was disabled in the portal. Enable it there to go on.",
+        mark("This installation was disabled in the portal. Enable it there to go on."),
         lambda facts: _standing(facts).disabled,
     ),
     _Guard(
         "CUSTOMER_DELETED", True,
-        "This customer is not served any more. Turn to the vendor.",
+        mark("This customer is not served any more. Turn to the vendor."),
         lambda facts: _standing(facts).customer_deleted,
     ),
     _Guard(
         "CLONE_SUSPECTED", False,
-        "This server seems to exist more than once. Decide in the portal which one is to go on.",
+        mark("This server seems to exist more than once. Decide in the portal which one is to go on."),
         lambda facts: facts.step == "suspect",
     ),
     _Guard(
         "FINGERPRINT_MISMATCH", False,
-        "This is not the machine that was activated. Release the installation in the portal, and activate this machine.",
+        mark("This is not the machine that was activated. Release the installation in the portal, and activate this machine."),
         lambda facts: facts.step == "mismatch",
     ),
     _Guard(
         "AGENT_VERSION_TOO_OLD", False,
-        "This License Manager is too old. Install the current version.",
+        mark("This License Manager is too old. Install the current version."),
         lambda facts: agent_older(facts.agent_version, facts.policy.lowest_agent_version),
     ),
     _Guard(
         "APP_VERSION_TOO_OLD", False,
-        "This version of the product is too old to be validated online. Update it.",
+        mark("This version of the product is too old to be validated online. Update it."),
         _app_too_old,
     ),
     _Guard(
         "OFFLINE_INSTALLATION", False,
-        "This installation is set to offline: it is licensed by a file. Change its mode in the portal to validate online.",
+        mark("This installation is set to offline: it is licensed by a file. Change its mode in the portal to validate online."),
         lambda facts: _standing(facts).mode == "offline",
     ),
     _Guard(
         "NO_LICENSE", False,
-        "No license is assigned to this server. Assign one in the portal.",
+        mark("No license is assigned to this server. Assign one in the portal."),
         _no_license,
     ),
     _Guard(
         "LICENSE_SUSPENDED", False,
-        "The licenses of this server are suspended. Turn to the vendor.",
+        mark("The licenses of this server are suspended. Turn to the vendor."),
         lambda facts: _nothing_usable(facts) and "suspended" in _phases(facts),
     ),
     _Guard(
         "LICENSE_REFUNDED", True,
-        "The licenses of this server were refunded.",
+        mark("The licenses of this server were refunded."),
         lambda facts: _nothing_usable(facts) and "refunded" in _phases(facts),
     ),
     _Guard(
         "EXPIRED", True,
-        "All licenses of this server have ended. Renew them to go on.",
+        mark("All licenses of this server have ended. Renew them to go on."),
         _nothing_usable,
     ),
 )  # fmt: skip
@@ -147,4 +148,4 @@ def judge(facts: Facts) -> Verdict:
     for guard in GUARDS:
         if guard.objects(facts):
             return Verdict(guard.code, guard.final, guard.detail)
-    return Verdict("VALID", False, "Operation completed")
+    return Verdict("VALID", False, mark("Operation completed"))
