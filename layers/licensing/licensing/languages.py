@@ -75,7 +75,8 @@ class Language:
 def language(tag: str | None) -> Language:
     """A language by its tag; English for one that we don't have."""
     known = tag if tag in LANGUAGES else "en"
-    locale = Locale.parse(known, sep="-")
+    # 8 Aug 2019, 14:30
+    locale = Locale("en", "GB") if known == "en" else Locale.parse(known, sep="-")
     return Language(known, locale, _translations(locale))
 
 
