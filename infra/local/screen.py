@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.local.users import PASSWORD
+
 if TYPE_CHECKING:
     from infra.local.stack import Stack
 
@@ -32,6 +34,12 @@ def _lines(stack: "Stack") -> Iterator[str]:
     for each in stack.sites:
         yield f"  {each.name}   {each.url}   {each.region}"
     yield f"  AWS      {stack.aws_url}   for AWS_ENDPOINT_URL, and functions.log in {_path(stack.directory)}"
+    yield ""
+    yield f"Portal     {site}/portal"
+    for each in stack.user_pool.users:
+        if each.password:
+            yield f"  {each.username:<44} {each.group}, {each.organization}"
+    yield f'  everybody\'s password is "{PASSWORD}"; what is mailed to them is in {site}/local/outbox'
     yield ""
     yield "Customers"
     for each in stack.document["customers"]:
