@@ -53,6 +53,15 @@ class Signing(StrEnum):
     SECRET = "secret"  # noqa: S105  the name of a place
 
 
+class KeyUse(StrEnum):
+    """What a key signs."""
+
+    SERVER = "server"
+    FILE = "file"
+
+
+_SIGNED = {"server": "server tokens", "file": "license files of offline servers"}
+
 TaxId = Annotated[str, typer.Argument(help="The customer's tax id, for example IT00743110157.")]
 Name = Annotated[str, typer.Argument(help="The installation's name or id.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A YAML or JSON file.")]
@@ -384,17 +393,23 @@ def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: Repli
     with _told():
         _require_issuer()
         made = operations.initialize(root, _place(signer), _now(), replica_region)
-        _say(f"Key {made.keys[0].kid} signs server tokens. Pin this root: cloud-licensing profile")
+        for key in made.keys:
+            _say(f"Key {key.kid} signs {_SIGNED[key.use]}.")
+        _say("Pin the root: cloud-licensing profile")
 
 
 @keys.command("publish")
-def publish_key(root: Root, signer: NewSigner = Signing.KMS) -> None:
+def publish_key(
+    root: Root,
+    signer: NewSigner = Signing.KMS,
+    use: Annotated[KeyUse, typer.Option(help="What it is to sign: server tokens, or license files.")] = KeyUse.SERVER,
+) -> None:
     """Rotation, step 1: make a new key and let everybody know it. It signs nothing yet."""
     from infra.operator import keys as operations
 
     with _told():
         _require_issuer()
-        key = operations.publish(root, "server", _place(signer), _now())
+        key = operations.publish(root, use.value, _place(signer), _now())
         _say(f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}")
 
 
@@ -414,7 +429,8 @@ def switch_key(
     root: Root,
     at_once: Annotated[bool, typer.Option(help="Don't wait until every cached key set has it (emergency).")] = False,
 ) -> None:
-    """Rotation, step 2: let a published key sign. The old one stops, and goes on verifying for 400 days."""
+    """Rotation, step 2: let a published key sign. The old one stops, and goes on verifying: for 400 days, or for license
+    files until it is revoked."""
     from infra.operator import keys as operations
 
     with _told():

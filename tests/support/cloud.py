@@ -150,6 +150,27 @@ class Server:
     def deactivate(self) -> httpx.Response:
         return self.call("/v1/deactivations", {"nonce": new_nonce()})
 
+    def offline_request(self, nonce: str | None = None, **claims: Any) -> str:
+        """The request file of a server without a network."""
+        assert self.key
+        report = self.body(nonce)
+        made = {name: report[name] for name in ("hostname", "app_version", "agent_version", "databases", "nonce")}
+        made |= {"fp": report["fingerprint"], "tz": report["time_zone"], "jti": secrets.token_urlsafe(12), "iat": 1}
+        return jwt.encode(made | claims, self.key, "ES256", {"typ": "offline-request+jwt", "jwk": self.jwk})
+
+    def receipt(self, license: str, /, **claims: Any) -> str:
+        """The deactivation receipt for a license."""
+        assert self.key
+        said = jwt.decode(license, options={"verify_signature": False})
+        made = {
+            "iss": said["sub"],
+            "gen": said["gen"],
+            "license": said["jti"],
+            "jti": secrets.token_urlsafe(12),
+            "iat": 1,
+        }
+        return jwt.encode(made | claims, self.key, "ES256", {"typ": "deactivation+jwt"})
+
     def took(self, response: httpx.Response) -> httpx.Response:
         if response.is_success and response.json().get("valid"):
             self.token = response.json()["server_token"]

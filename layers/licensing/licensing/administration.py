@@ -10,6 +10,7 @@ from licensing import identity
 from licensing.errors import NotFound
 from licensing.operations import operation, record_in, recording
 from licensing.rules import accounts as rules
+from licensing.rules import offline
 from licensing.rules import retention as retention_rules
 from licensing.rules.accounts import Account, Status, status
 from licensing.rules.heartbeat import validate_before
@@ -71,13 +72,21 @@ def rotate_activation_token(customer_id: str, installation_id: str, by: Origin, 
 
 
 def disable(customer_id: str, installation_id: str, by: Origin, now: datetime) -> None:
-    """Disable an installation: its quantities are free, its next validation gets a final no (B5)."""
+    """Disable an installation: its quantities are free, its next validation gets a final no (B5).
+
+    Raises NotFound, and AccountError while its offline license is out (B9).
+    """
     state, _ = servers.get(installation_id)
     until = None
     if state.held and state.validated_at:
         until = validate_before(state.validated_at, state.report.time_zone)
-    told = operation(customer_id, by, "installation.disabled", now, installation_id)
-    _change_account(told, lambda account: rules.disable(account, installation_id, until))
+
+    def change(account: Account) -> Account:
+        disabled = rules.disable(account, installation_id, until)
+        offline.check_held(account, disabled, now)
+        return disabled
+
+    _change_account(operation(customer_id, by, "installation.disabled", now, installation_id), change)
 
 
 def enable(customer_id: str, installation_id: str, by: Origin, now: datetime) -> None:
@@ -107,8 +116,18 @@ def release_installation(customer_id: str, installation_id: str, by: Origin, now
     """Take an installation from the server that holds it, so that another can activate it (A2).
 
     Returns whether one held it, as far as is known: after a restored table, release again once it has been heard of.
+    Raises NotFound, and AccountError while its offline license is out (B9).
     """
-    return _change_server(operation(customer_id, by, "installation.released", now, installation_id), release)
+
+    def change(state: ServerState) -> ServerState:
+        # After the state was read: a license that goes out in between changes the state, and stops the write.
+        account = accounts.read(customer_id)
+        if account is None or installation_id not in account.installations:
+            raise NotFound
+        offline.check_release(account, installation_id, now)
+        return release(state)
+
+    return _change_server(operation(customer_id, by, "installation.released", now, installation_id), change)
 
 
 def settle_clone(customer_id: str, installation_id: str, by: Origin, now: datetime) -> None:

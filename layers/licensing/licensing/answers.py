@@ -43,7 +43,7 @@ def yes(
     zone = report.time_zone
     before = heartbeat.validate_before(step.at, zone)
     following = heartbeat.next_validation(standing.installation_id, step.at, zone, vendor.window)
-    entitlements = [_entitlement(standing, each) for each in standing.usable(now, report.app_version, vendor.releases)]
+    entitlements = [entitlement(standing, each) for each in standing.usable(now, report.app_version, vendor.releases)]
     grant = tokens.Grant(
         installation_id=standing.installation_id,
         customer_id=standing.customer_id,
@@ -57,7 +57,7 @@ def yes(
         fingerprint=report.fingerprint,
         mode=standing.mode,
         time_zone=zone,
-        entitlements=[_in_token(each) for each in entitlements],
+        entitlements=[in_token(each) for each in entitlements],
     )
     return ValidationAnswer(
         valid=True,
@@ -114,7 +114,8 @@ def no(
     )
 
 
-def _entitlement(standing: Standing, each: Entitlement) -> EntitlementAnswer:
+def entitlement(standing: Standing, each: Entitlement) -> EntitlementAnswer:
+    """An entitlement as it is answered."""
     return EntitlementAnswer(
         license_code=each.license_code,
         application=each.application,
@@ -134,7 +135,7 @@ def _entitlement(standing: Standing, each: Entitlement) -> EntitlementAnswer:
     )
 
 
-def _in_token(entitlement: EntitlementAnswer) -> dict[str, Any]:
+def in_token(entitlement: EntitlementAnswer) -> dict[str, Any]:
     """The same, short: what has begun needs no beginning, and what does not apply is left out. A token travels each day."""
     members = entitlement.model_dump(mode="json", exclude={"first_day", "starts_at"})
     return {name: value for name, value in members.items() if value not in (None, [], False)}

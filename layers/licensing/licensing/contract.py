@@ -359,6 +359,48 @@ class DeactivationAnswer(Answer):
     nonce: str
 
 
+class GivenUp(Answer):
+    """A license whose cloud-connected services an offline server goes without (B8), and its care plan."""
+
+    license_code: str
+    name: str
+    care: str | None
+
+
+class OfflineLicense(Answer):
+    """The license file for an offline server. ``until`` is when it ends; null: never."""
+
+    model_config = _example(
+        {
+            "file_name": "license-milano.json",
+            "content": '{"license": "eyJ…", "keyset": "eyJ…"}',
+            "until": None,
+            "given_up": [{"license_code": "CR-2K8P-W4TX", "name": "Call Recording", "care": "BASIC"}],
+        }
+    )
+
+    file_name: str
+    content: str
+    until: datetime | None
+    given_up: list[GivenUp]
+
+
+class OfflineDeactivation(Answer):
+    """The receipt was accepted: the installation is available again, and what is assigned to it can be changed."""
+
+    model_config = _example(
+        {
+            "deactivated": True,
+            "installation": {"installation_id": "ins_019a9c0f2d00d4", "name": "Milano", "mode": "online"},
+            "server_time": "2026-11-22T12:00:00Z",
+        }
+    )
+
+    deactivated: Literal[True] = True
+    installation: InstallationName
+    server_time: datetime
+
+
 class Ping(Answer):
     """We are here."""
 

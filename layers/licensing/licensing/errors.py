@@ -157,6 +157,47 @@ class InstallationTaken(LicensingError):
     )
 
 
+class OfflineNotAllowed(LicensingError):
+    """Raised when a subscription or trial is assigned to an installation that is to go offline (B8).
+
+    ``reason`` is ``ONLINE_REQUIRED`` or ``NOTHING_PERPETUAL``, ``licenses`` are the codes in the way.
+    """
+
+    code, status = "OFFLINE_NOT_ALLOWED", 409
+    detail = mark(
+        "Subscriptions and trials must be validated online, and at least one is assigned to this installation. "
+        "Assign it to another one first, or activate this server online."
+    )
+
+
+class NothingPerpetual(OfflineNotAllowed):
+    """Raised when no perpetual license in force is assigned to an installation that is to go offline (B8)."""
+
+    detail = mark(
+        "Only perpetual licenses can be used offline, and none that is in force is assigned to this installation. "
+        "Assign one first."
+    )
+
+
+class OfflineRequestUsed(LicensingError):
+    """Raised when a request file has led to a license before, and that is not the one in use any more."""
+
+    code, status = "OFFLINE_REQUEST_USED", 409
+    detail = mark(
+        "This request file was used before. Make a new one on the server: license-manager offline request --new"
+    )
+
+
+class ReceiptMismatch(LicensingError):
+    """Raised when a deactivation receipt is about another installation, or about a license that is not out."""
+
+    code, status = "DEACTIVATION_RECEIPT_MISMATCH", 409
+    detail = mark(
+        "This deactivation receipt belongs to another installation, or not to the license file that this one has now. "
+        "If a newer license file was made for the server, import that one there, and deactivate again."
+    )
+
+
 class CodeExpired(LicensingError):
     """Raised when a one-time code has ended, was used up by wrong tries, or was never asked for."""
 
@@ -190,6 +231,30 @@ class TaxIdInvalid(LicensingError):
 
     code, status = "TAX_ID_INVALID", 422
     detail = mark("This is not a valid tax id: its form or its check digits are wrong. Check for a typing error.")
+
+
+class OfflineFileWrong(LicensingError):
+    """Raised when a text is something else than the request file or deactivation receipt that is asked for."""
+
+    code, status = "OFFLINE_FILE_WRONG", 422
+    detail = mark("This is not the file that is needed here: {expected}.")
+
+
+class OfflineFileDamaged(LicensingError):
+    """Raised when a request file or deactivation receipt is not whole."""
+
+    code, status = "OFFLINE_FILE_DAMAGED", 422
+    detail = mark("This file is not complete, or was damaged on the way. Take it from the server again.")
+
+
+class OfflineFileAltered(LicensingError):
+    """Raised when a request file or deactivation receipt was not signed as it is by the key that it must be signed with."""
+
+    code, status = "OFFLINE_FILE_ALTERED", 422
+    detail = mark(
+        "This file was changed after it was made, or signed with another key than the server's. Take it from the server "
+        "again."
+    )
 
 
 class IdempotencyKeyReused(LicensingError):

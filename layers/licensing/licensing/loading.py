@@ -18,7 +18,7 @@ from licensing.contract import TimeZone, Version
 from licensing.errors import TaxIdInvalid
 from licensing.operations import operation, recording
 from licensing.rules import accounts as rules
-from licensing.rules import retention
+from licensing.rules import offline, retention
 from licensing.rules import vendor as vendor_rules
 from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
 from licensing.rules.operations import Origin
@@ -106,6 +106,7 @@ class VendorPart(_Part):
     agent: AgentPart = AgentPart()
     validation_window: WindowPart = WindowPart.model_validate({})
     notice_days: Annotated[int, Field(ge=0, le=365)] = 30
+    offline_days: Annotated[int, Field(ge=1, le=36500)] | None = None
 
 
 class ApplicationPart(_Part):
@@ -227,7 +228,9 @@ def check(document: Mapping[str, Any], now: datetime) -> None:
     for part in parsed.customers if not faults else ():
         try:
             before = accounts.read_by_tax_id(part.tax_id)
-            rules.check(_account(part, before, resellers, now, identity.new_id, []), catalogue)
+            after = _account(part, before, resellers, now, identity.new_id, [])
+            rules.check(after, catalogue)
+            offline.check_held(before, after, now)
             accounts.check_claims(before, [each.code for each in part.licenses])
         except AccountError as error:
             faults.append(f"{part.name}: {error}")
@@ -360,6 +363,7 @@ def _load_customer(
         try:
             after = _account(part, before, resellers, now, new_id, notes)
             rules.check(after, catalogue)
+            offline.check_held(before, after, now)
             action = "customer.changed" if before else "customer.created"
             changed = rules.differences(before, after)
             told = operation(after.customer.customer_id, by, action, now, after.customer.customer_id, **changed)

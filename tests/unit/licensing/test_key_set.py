@@ -81,3 +81,11 @@ def test_a_key_is_published_once() -> None:
 
 def test_the_jwks_has_the_same_keys_in_the_standard_s_words() -> None:
     assert [(each["kid"], each["use"]) for each in TWO.jwks(NOW)["keys"]] == [("one", "sig"), ("two", "sig")]
+
+
+def test_a_key_that_signed_license_files_verifies_until_it_is_revoked() -> None:
+    files = [replace(key(kid), use="file") for kid in ("one", "two")]
+    keys = switch(publish(switch(publish(KeySet(), files[0]), "one", NOW, at_once=True), files[1]), "two", LATER)
+    years_later = LATER + timedelta(days=4000)
+    assert kids(keys, years_later) == ["one", "two"]
+    assert kids(revoke(keys, "one", years_later), years_later) == ["two"]

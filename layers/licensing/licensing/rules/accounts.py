@@ -53,6 +53,24 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True)
+class OfflineGrant:
+    """An offline license that is out (B9): its ``jti`` and generation, and what it holds of each license, by id.
+
+    ``until`` is when it ends (UTC); None: only a deactivation receipt ends it.
+    """
+
+    jti: str
+    gen: int
+    issued_at: datetime
+    until: datetime | None = None
+    quantities: Mapping[str, int] = field(default_factory=dict)
+
+    def is_out(self, now: datetime) -> bool:
+        """Whether what it holds is still held."""
+        return self.until is None or now < self.until
+
+
+@dataclass(frozen=True, slots=True)
 class Installation:
     """One server of one customer. The activation token is shown in the portal, so it is kept readable."""
 
@@ -62,6 +80,8 @@ class Installation:
     purpose: Purpose | None = None
     disabled: bool = False
     activation_token: str | None = None
+    #: The last offline license, until its receipt comes back.
+    offline: OfflineGrant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +221,11 @@ def status(installation: Installation, server: ServerState | None, now: datetime
         return "disabled"
     if server is None or not server.held or server.validated_at is None:
         return "available"
+    if installation.mode == "offline":
+        ended = installation.offline is not None and not installation.offline.is_out(now)
+        return "blocked" if ended else "active"
     silent = silent_days(server.validated_at, now, server.report.time_zone)
-    return "blocked" if installation.mode == "online" and rung(silent) == "blocked" else "active"
+    return "blocked" if rung(silent) == "blocked" else "active"
 
 
 def disable(account: Account, installation_id: str, token_until: datetime | None) -> Account:

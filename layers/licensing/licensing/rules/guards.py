@@ -143,9 +143,23 @@ GUARDS: tuple[_Guard, ...] = (
 )  # fmt: skip
 
 
-def judge(facts: Facts) -> Verdict:
+#: Those that stand before offline activation too. What may be licensed by a file is another rule (B8).
+OFFLINE_GUARDS = tuple(
+    guard
+    for guard in GUARDS
+    if guard.code
+    in {
+        "INSTALLATION_DISABLED",
+        "CUSTOMER_DELETED",
+        "CLONE_SUSPECTED",
+        "AGENT_VERSION_TOO_OLD",
+    }
+)
+
+
+def judge(facts: Facts, guards: tuple[_Guard, ...] = GUARDS) -> Verdict:
     """The verdict of the first guard that objects, or ``VALID``."""
-    for guard in GUARDS:
+    for guard in guards:
         if guard.objects(facts):
             return Verdict(guard.code, guard.final, guard.detail)
     return Verdict("VALID", False, mark("Operation completed"))

@@ -2,7 +2,8 @@
 
 The life of a key: *published* (known to everybody, signs nothing yet) → *signing* (one per use) → *verifying* (signs
 no more; goes on verifying for at least 400 days, since a server silent for months must be able to come back) → gone.
-*Revoked* keys stay listed as such for good.
+Keys of the use ``file`` sign licenses without an end, so they go on verifying until they are revoked. *Revoked* keys stay
+listed as such for good.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,9 +37,9 @@ class Key:
 
     def may_verify(self, now: datetime) -> bool:
         """Whether the cloud still accepts what this key signed."""
-        if self.stage == "verifying":
+        if self.stage == "verifying" and self.use != "file":
             return now - self.since < VERIFYING_PERIOD
-        return self.stage == "signing"
+        return self.stage in ("signing", "verifying")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Vendor:
     window: Window = field(default_factory=Window)
     #: From how many days before an end on every answer says so.
     notice_days: int = 30
+    #: For how many days an offline license is good, the first included; None: for good (B9).
+    offline_days: int | None = None
 
     @property
     def policy(self) -> Policy:

@@ -68,6 +68,12 @@ class StandingItem(Item, discriminator="standing"):
     body = CompressedJson(Standing)
 
 
+class OfflineLicenseItem(Item, discriminator="offline_license"):
+    """The last offline license of an installation, as it was signed: asked for again, it is the same to the letter."""
+
+    text = UnicodeAttribute()
+
+
 class LookupItem(Item, discriminator="lookup"):
     """From a tax id, an activation token's hash or a license code to what it belongs to."""
 
@@ -113,6 +119,17 @@ def get_standing(customer_id: str, installation_id: str) -> Standing | None:
     """Where an installation stands: one strongly consistent read, whatever else the customer has."""
     item = tables.find(StandingItem, customer_id, f"ENT#{installation_id}")
     return item.body if item else None
+
+
+def get_offline_license(customer_id: str, installation_id: str) -> str | None:
+    """The last offline license of an installation, as it was signed."""
+    item = tables.find(OfflineLicenseItem, customer_id, f"OFF#{installation_id}")
+    return item.text if item else None
+
+
+def put_offline_license_in(transaction: TransactWrite, customer_id: str, installation_id: str, text: str) -> None:
+    """Keep the offline license of an installation."""
+    transaction.save(OfflineLicenseItem(customer_id, f"OFF#{installation_id}", text=text))
 
 
 def find_by_tax_id(tax_id: str) -> str | None:
