@@ -173,6 +173,11 @@ def test_one_changed_character_anywhere_is_refused(cloud: Cloud) -> None:
         assert refused(other) in {"OFFLINE_FILE_ALTERED", "OFFLINE_FILE_DAMAGED", "OFFLINE_FILE_WRONG"}
 
 
+def test_the_bits_that_base64_leaves_open_are_not_open_here(cloud: Cloud) -> None:
+    text = Server(cloud).offline_request()
+    assert refused(text[:-1] + chr(ord(text[-1]) + 1)) == "OFFLINE_FILE_DAMAGED"
+
+
 def test_each_way_in_which_a_request_can_be_wrong_has_its_code(cloud: Cloud) -> None:
     server, other = Server(cloud), Server(cloud)
     text = server.offline_request()
@@ -352,6 +357,37 @@ def test_two_machines_at_once_get_one_license(
     with pytest.raises(InstallationTaken):
         activate(cloud, brescia, Server(cloud).offline_request())
     assert servers.get(brescia.installation_id)[0].gen == 1
+
+
+def test_an_online_activation_in_between_is_not_overwritten(
+    cloud: Cloud, brescia: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online, write = Server(cloud, machine="b"), accounts.write
+
+    def overtaken(*arguments: Any) -> int:
+        if not online.token:
+            assert online.activate(str(brescia.activation_token)).status_code == 201
+        return write(*arguments)
+
+    monkeypatch.setattr(accounts, "write", overtaken)
+    with pytest.raises(InstallationTaken):
+        activate(cloud, brescia, Server(cloud).offline_request())
+    assert online.validate().json()["valid"]
+
+
+def test_a_file_that_is_loaded_meanwhile_takes_nothing_back(
+    cloud: Cloud, brescia: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, requests = accounts.write, [Server(cloud).offline_request()]
+
+    def overtaken(*arguments: Any) -> int:
+        if requests:
+            activate(cloud, brescia, requests.pop())
+        return write(*arguments)
+
+    monkeypatch.setattr(accounts, "write", overtaken)
+    with pytest.raises(LoadError, match="6 are held by Brescia"):
+        load(cloud, allocations={"Como": 6})
 
 
 def test_an_answer_lost_after_the_write_is_given_again(
