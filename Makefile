@@ -47,6 +47,7 @@ openapi: $(READY) ## Write the OpenAPI document anew
 
 messages: $(READY) ## Bring the catalogues up to date with the texts in the code
 	$(BIN)/python -m infra.messages
+	$(BIN)/python -m infra.agent_messages
 
 e2e: $(READY) ## The slow suites: make run, a real proxy, sam local
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/e2e

@@ -17,14 +17,15 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from . import ladder, profile, texts
+from . import ladder, language, profile
 from .clock import TrustedClock, since_boot, this_boot
 from .errors import LicenseManagerError, NotPrivate, StateDamaged
 from .home import HOME_VARIABLE, Home, locate
 from .state import STATE_FILE, State, load
+from .texts import texts
 
 if TYPE_CHECKING:
-    from .trust import ServerToken, Verdict
+    from .trust import License, ServerToken, Verdict
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 FOREVER = float("inf")
@@ -63,9 +64,10 @@ class Entitlement:
 class Check:
     """The answer to "may I run?"; true in a condition if it may.
 
-    `status` is one of `ok`, `warning`, `grace`, `blocked` (the ladder of the ten days), `refused` (the vendor said a
-    final no, or what is on disk is not to be trusted) and `not_activated`. `code` is stable, `reason` a sentence for a
-    person. `entitlements` are those in force now; `expires_at` is when the server token ends if nothing is heard.
+    `status` is one of `ok`, `warning`, `grace`, `blocked` (the ladder of the ten days, or a license file's end), `refused`
+    (the vendor said a final no, or what is on disk is not to be trusted) and `not_activated`. `code` is stable, `reason` a
+    sentence for a person. `entitlements` are those in force now; `expires_at` is when the server token ends if nothing is
+    heard, or the license file, if it has an end.
     """
 
     allowed: bool
@@ -177,11 +179,12 @@ def licensed(
 
 @dataclass(frozen=True)
 class Standing:
-    """What is on disk, verified: either a reason why it can't be used, or a token and perhaps a verdict."""
+    """What is on disk, verified: a reason why it can't be used; or a token and perhaps a verdict; or a license file's license."""
 
     contact: str
     broken: Check | None = None
     token: ServerToken | None = None
+    license: License | None = None
     verdict: Verdict | None = None
     entitlements: tuple[Entitlement, ...] = ()
     last_trouble: str = ""
@@ -195,16 +198,19 @@ def verify(
 ) -> Standing:
     """Verifies what a state holds from the root keys down and against this machine's fingerprint."""
     contact = vendor.contact_line
-    if state.server_token is None or state.key_set is None:
+    if state.token is None or state.key_set is None:
         return Standing(contact, broken=not_activated(contact))
     from . import fingerprint as fingerprints
     from . import trust
 
     try:
         key_set = trust.read_key_set(state.key_set, vendor.root_keys if root_keys is None else root_keys, vendor.issuer)
-        token = trust.read_server_token(state.server_token, key_set, vendor.issuer)
-        verdict = trust.read_verdict(state.verdict, key_set, vendor.issuer) if state.verdict else None
-        entitlements = tuple(read_entitlement(entitlement) for entitlement in token.entitlements)
+        token = trust.read_server_token(state.server_token, key_set, vendor.issuer) if state.server_token else None
+        license = trust.read_license(state.token, key_set, vendor.issuer) if token is None else None
+        held = token or license
+        assert held is not None  # noqa: S101  one of the two was read
+        verdict = trust.read_verdict(state.verdict, key_set, vendor.issuer) if token and state.verdict else None
+        entitlements = tuple(read_entitlement(entitlement) for entitlement in held.entitlements)
     except LicenseManagerError as error:
         return Standing(
             contact, broken=_refusal(error.code, texts.STATE_NOT_TRUSTED.format(why=error, contact=contact))
@@ -214,13 +220,15 @@ def verify(
             contact,
             broken=_refusal("INVALID_TOKEN", texts.STATE_NOT_TRUSTED.format(why=texts.TOKEN_INVALID, contact=contact)),
         )
-    if not fingerprints.matches(token.fingerprint, fingerprint()):
+    if not fingerprints.matches(held.fingerprint, fingerprint()):
         return Standing(contact, broken=_refusal("FINGERPRINT_MISMATCH", texts.OTHER_MACHINE.format(contact=contact)))
-    if verdict is not None and (verdict.installation_id != token.installation_id or verdict.sequence < token.sequence):
+    if verdict is not None and (verdict.installation_id != held.installation_id or verdict.sequence < held.sequence):
         verdict = None  # it is about an earlier token
     attempt = state.last_attempt or {}
     trouble = "" if attempt.get("ok") else str(attempt.get("detail") or "")
-    return Standing(contact, token=token, verdict=verdict, entitlements=entitlements, last_trouble=trouble)
+    return Standing(
+        contact, token=token, license=license, verdict=verdict, entitlements=entitlements, last_trouble=trouble
+    )
 
 
 def judge(standing: Standing, now: float) -> tuple[Check, float]:
@@ -228,6 +236,8 @@ def judge(standing: Standing, now: float) -> tuple[Check, float]:
     token = standing.token
     if standing.broken is not None:
         return standing.broken, FOREVER
+    if standing.license is not None:
+        return _judge_license(standing, standing.license, now)
     if token is None:
         return not_activated(standing.contact), FOREVER
     rung = ladder.rung(token.issued_at, now, token.time_zone)
@@ -235,12 +245,12 @@ def judge(standing: Standing, now: float) -> tuple[Check, float]:
     expires_at = datetime.fromtimestamp(token.expires_at, UTC)
     cause = standing.last_trouble or texts.NO_ATTEMPT
     words = {
-        "last_success": texts.moment(token.issued_at, token.time_zone),
+        "last_success": language.moment(token.issued_at, token.time_zone),
         "days": rung.silent_days,
         "grace_day": rung.grace_day,
         "cause": cause if cause.endswith((".", "?", "!")) else f"{cause}.",
         "contact": standing.contact,
-        "expires": texts.moment(token.expires_at, token.time_zone),
+        "expires": language.moment(token.expires_at, token.time_zone),
     }
     verdict = standing.verdict
     if verdict is not None and verdict.final:
@@ -258,10 +268,33 @@ def judge(standing: Standing, now: float) -> tuple[Check, float]:
     if verdict is not None and rung.status == "ok":
         sentence = texts.REFUSED_FOR_NOW
     answer = Check(True, rung.status, code, sentence.format(**words), rung.silent_days, in_force, expires_at)
-    turns = [ladder.next_midnight(now, token.time_zone), float(token.expires_at)]
-    for entitlement in standing.entitlements:
-        turns += [turn.timestamp() for turn in (entitlement.starts_at, entitlement.ends_at) if turn is not None]
+    turns = [ladder.next_midnight(now, token.time_zone), float(token.expires_at), *_turns(standing.entitlements)]
     return answer, min(turn for turn in turns if turn > now)
+
+
+def _judge_license(standing: Standing, license: License, now: float) -> tuple[Check, float]:
+    """The answer where there is no network: no ladder of days, only the ends that the license itself has (B9)."""
+    ends = license.expires_at
+    expires_at = None if ends is None else datetime.fromtimestamp(ends, UTC)
+    if ends is not None and now >= ends:
+        reason = texts.LICENSE_FILE_ENDED.format(
+            expires=language.moment(ends, license.time_zone), contact=standing.contact
+        )
+        return Check(False, "blocked", "EXPIRED", reason, expires_at=expires_at), FOREVER
+    in_force = tuple(entitlement for entitlement in standing.entitlements if entitlement.in_force(now))
+    reason = texts.OFFLINE_OK.format(issued=language.moment(license.issued_at, license.time_zone))
+    turns = [FOREVER if ends is None else float(ends), *_turns(standing.entitlements)]
+    return Check(True, "ok", "VALID", reason, 0, in_force, expires_at), min(turn for turn in turns if turn > now)
+
+
+def _turns(entitlements: Sequence[Entitlement]) -> list[float]:
+    """When entitlements begin and end."""
+    return [
+        turn.timestamp()
+        for entitlement in entitlements
+        for turn in (entitlement.starts_at, entitlement.ends_at)
+        if turn is not None
+    ]
 
 
 def not_activated(contact: str) -> Check:
@@ -337,14 +370,16 @@ class _Place:
         return view.answer
 
     def _look(self) -> tuple[Standing, TrustedClock]:
+        home = Home(self._path)
+        language.use_that_of(home, os.environ)
         try:
-            state = load(Home(self._path))
+            state = load(home)
         except StateDamaged as error:
             reason = f"{error.detail} {texts.ASK.format(contact=self._contact())}"
             return _broken(Check(False, "not_activated", error.code, reason))
         except (NotPrivate, OSError) as error:
             return _broken(_refusal("STATE_NOT_PRIVATE", str(error)))
-        if state.server_token is None:
+        if state.token is None:
             return _broken(not_activated(self._contact()))
         try:
             vendor = profile.read(self._profile_path)

@@ -4,42 +4,70 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import httpx
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
-from . import guided, journal, profile, proxies, screens, settings, texts
+from . import guided, journal, language, offline, profile, proxies, screens, settings
+from .checking import Check
 from .errors import LicenseManagerError, Misuse, NotActivated, StateDamaged
 from .guided import Dialogue, Quit
 from .home import Home, locate
 from .machine import Machine
 from .manager import CodeSent, Manager, Outcome, installation_name
 from .service import Service, Stopper
+from .texts import texts
 from .version import __version__
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 OK, FAILED, USAGE, NOT_ACTIVE, NO_CONTACT = range(5)
 
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 refused or failed; 2 wrong use; 3 this server is not activated; 4 no site can be reached."
-)
+
+class _Command(TyperCommand):
+    """A command whose `--help` is explained in our words: the library's own are not translated."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _in_our_words(super().get_help_option(ctx))
+
+
+class _Group(TyperGroup):
+    """The same for a group of commands."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _in_our_words(super().get_help_option(ctx))
+
+
+def _in_our_words(option: Any) -> Any:
+    if option is not None:
+        option.help = texts.HELP_HELP
+    return option
+
+
+def _command(group: typer.Typer, text: str, name: str | None = None) -> Callable[[_Function], _Function]:
+    return group.command(name, cls=_Command, help=text)
+
 
 app = typer.Typer(
+    cls=_Group,
     name="license-manager",
-    help="Activates this server's licenses and validates them every day. Without a command, it guides you.",
-    epilog=EXIT_CODES,
+    help=texts.HELP,
+    epilog=texts.HELP_EXIT_CODES,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-site_app = typer.Typer(help="Choose the site: 1 (primary), 2 (backup) or auto.", no_args_is_help=True)
-settings_app = typer.Typer(help="Show and change proxy, CA and what is reported.", no_args_is_help=True)
+site_app = typer.Typer(cls=_Group, help=texts.HELP_SITE, no_args_is_help=True)
+settings_app = typer.Typer(cls=_Group, help=texts.HELP_SETTINGS, no_args_is_help=True)
+offline_app = typer.Typer(cls=_Group, help=texts.HELP_OFFLINE, no_args_is_help=True)
 app.add_typer(site_app, name="site")
+app.add_typer(offline_app, name="offline")
 app.add_typer(settings_app, name="settings")
 
 
@@ -55,6 +83,7 @@ class Surroundings:
     def manager(self, chosen: settings.Settings | None = None) -> Manager:
         """A License Manager with the profile as it is now, and the settings, unless others are chosen. Raises Misuse,
         NotPrivate."""
+        language.use_that_of(self.home, self.machine.environ)  # the service goes on while somebody changes it
         path = profile.locate(self.vendor, self.home.path, self.machine.environ)
         vendor = profile.read(path)
         own = self.home / profile.PROFILE_FILE
@@ -70,7 +99,7 @@ class Surroundings:
 
 
 Here = typer.Context
-_JSON = typer.Option("--json", help="Print JSON, for programs.")
+_JSON = typer.Option("--json", help=texts.HELP_JSON)
 
 
 @app.callback(invoke_without_command=True)
@@ -78,12 +107,10 @@ def main_callback(
     context: Here,
     home: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Where state, settings and log are. (Or by LICENSE_MANAGER_HOME.)"),
+        typer.Option(metavar="DIR", help=texts.HELP_HOME),
     ] = None,
-    vendor: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The vendor's vendor.json. (Or by LICENSE_MANAGER_VENDOR.)")
-    ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    vendor: Annotated[Path | None, typer.Option(metavar="FILE", help=texts.HELP_VENDOR)] = None,
+    version: Annotated[bool, typer.Option("--version", help=texts.HELP_VERSION)] = False,
 ) -> None:
     if version:
         typer.echo(f"license-manager {__version__}")
@@ -93,25 +120,21 @@ def main_callback(
         if home == "":  # an unset variable of a script must not become the current folder
             raise Misuse("USAGE", texts.HOME_EMPTY)
     here.home, here.vendor = Home(locate(home, here.machine.environ)), vendor
+    language.use_that_of(here.home, here.machine.environ)
     if context.invoked_subcommand is None:
         with _told(), here.manager() as manager:
             raise typer.Exit(Dialogue(screens.console(), manager).run())
 
 
-@app.command()
+@_command(app, texts.HELP_ACTIVATE)
 def activate(
     context: Here,
-    tax_id: Annotated[str | None, typer.Option(help="The company's tax id, with its country.")] = None,
-    token: Annotated[
-        str | None, typer.Option(help="The activation token from the portal; - reads it from standard input.")
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Answers for an unattended activation, as JSON.")
-    ] = None,
-    installation: Annotated[str | None, typer.Option(metavar="NAME", help="Which installation, by name or id.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Activate even if this server is active.")] = False,
+    tax_id: Annotated[str | None, typer.Option(help=texts.HELP_TAX_ID)] = None,
+    token: Annotated[str | None, typer.Option(help=texts.HELP_TOKEN)] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help=texts.HELP_FILE)] = None,
+    installation: Annotated[str | None, typer.Option(metavar="NAME", help=texts.HELP_INSTALLATION)] = None,
+    again: Annotated[bool, typer.Option("--again", help=texts.HELP_AGAIN)] = False,
 ) -> None:
-    """Activate this server: by tax id and e-mailed code, by token, or unattended from a file."""
     here = _here(context)
     out = screens.console()
     with _told():
@@ -142,6 +165,9 @@ def activate(
                 outcome = dialogue.by_tax_id(tax_id, installation)
             else:
                 outcome = Dialogue(out, manager).activate()
+                if outcome is None:  # by a license file
+                    _show(out, manager)
+                    raise typer.Exit(OK)
             if outcome is None:  # said already
                 raise typer.Exit(FAILED)
             screens.show_outcome(out, outcome)
@@ -149,20 +175,21 @@ def activate(
             raise typer.Exit(OK if outcome.ok else FAILED)
 
 
-@app.command()
+@_command(app, texts.HELP_VALIDATE)
 def validate(context: Here) -> None:
-    """Validate now, and show what this server may use."""
     with _told(), _here(context).manager() as manager:
-        outcome = manager.validate()
         out = screens.console()
+        if manager.is_offline():
+            out.print(texts.NOTHING_TO_VALIDATE)
+            raise typer.Exit(OK if _show(out, manager).allowed else FAILED)
+        outcome = manager.validate()
         screens.show_outcome(out, outcome)
         _show(out, manager)
         raise typer.Exit(OK if outcome.ok else FAILED)
 
 
-@app.command()
+@_command(app, texts.HELP_STATUS)
 def status(context: Here, as_json: Annotated[bool, _JSON] = False) -> None:
-    """Show licenses, dates and problems as they are known here. Opens no connection and writes nothing."""
     with _told(), _here(context).manager() as manager:
         try:
             state = manager.state()
@@ -179,9 +206,8 @@ def status(context: Here, as_json: Annotated[bool, _JSON] = False) -> None:
         raise typer.Exit(OK if allowed else NOT_ACTIVE if how == "not_activated" else FAILED)
 
 
-@app.command()
+@_command(app, texts.HELP_TEST)
 def test(context: Here) -> None:
-    """Test the connection to each site, and say what is wrong and what to do."""
     with _told(), _here(context).manager() as manager:
         out = screens.console()
         shown = manager.transport.proxy_for(manager.vendor.sites[0])
@@ -194,9 +220,8 @@ def test(context: Here) -> None:
         raise typer.Exit(NO_CONTACT if failed else OK)
 
 
-@site_app.command("use")
+@_command(site_app, texts.HELP_SITE_USE, "use")
 def site_use(context: Here, choice: Annotated[str, typer.Argument(metavar="1|2|auto")]) -> None:
-    """Use Site 1, Site 2, or (auto) Site 1 first and Site 2 if it fails."""
     here = _here(context)
     with _told():
         changed = settings.change(settings.load(here.home), {"site": choice})
@@ -204,25 +229,22 @@ def site_use(context: Here, choice: Annotated[str, typer.Argument(metavar="1|2|a
             if changed.site == "2" and len(manager.vendor.sites) < 2:
                 raise Misuse("NO_SECOND_SITE", texts.NO_SECOND_SITE)
             settings.update(here.home, {"site": choice})
-            shown = texts.SITE_AUTO if changed.site == "auto" else f"Site {changed.site}"
+            shown = _site(changed.site)
             _log(manager, "site use", "OK", shown)
         screens.console().print(texts.SITE_SAVED.format(choice=shown))
 
 
-@site_app.command("show")
+@_command(site_app, texts.HELP_SITE_SHOW, "show")
 def site_show(context: Here) -> None:
-    """Show the choice and the sites' addresses."""
     with _told(), _here(context).manager() as manager:
         out = screens.console()
-        choice = manager.settings.site
-        out.print(f"Choice: {texts.SITE_AUTO if choice == 'auto' else f'Site {choice}'}")
+        out.print(texts.SITE_CHOICE.format(choice=_site(manager.settings.site)))
         for number, address in enumerate(manager.vendor.sites, start=1):
-            out.print(f"Site {number}: {address}", markup=False)
+            out.print(f"{texts.SITE.format(number=number)}: {address}", markup=False)
 
 
-@app.command()
+@_command(app, texts.HELP_RUN)
 def run(context: Here) -> None:
-    """Validate every day, until stopped: what the service runs."""
     here = _here(context)
     with _told():
         here.home.prepare()
@@ -234,26 +256,82 @@ def run(context: Here) -> None:
         _say_plainly(texts.SERVICE_STOPPED)
 
 
-@app.command()
-def deactivate(context: Here, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Give this server's installation back; the product stops here at once."""
+@_command(app, texts.HELP_DEACTIVATE)
+def deactivate(context: Here, yes: Annotated[bool, typer.Option("--yes", "-y", help=texts.HELP_YES)] = False) -> None:
     with _told(), _here(context).manager() as manager:
         state = manager.state()
-        if state.server_token is None:
+        if state.token is None:
             raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
+        if state.license is not None:
+            raise LicenseManagerError("OFFLINE_LICENSE", texts.DEACTIVATE_OFFLINE_FIRST)
         if not yes and not _confirmed(texts.ASK_DEACTIVATE.format(name=installation_name(state))):
             typer.echo(texts.NOT_DEACTIVATED)
             raise typer.Exit(FAILED)
         typer.echo(texts.DEACTIVATED.format(name=manager.deactivate()))
 
 
-@app.command()
+@_command(offline_app, texts.HELP_OFFLINE_REQUEST, "request")
+def offline_request(
+    context: Here,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help=texts.HELP_REQUEST_OUT)] = None,
+    qr: Annotated[bool, typer.Option("--qr", help=texts.HELP_QR)] = False,
+    qr_file: Annotated[Path | None, typer.Option(metavar="FILE", help=texts.HELP_QR_FILE)] = None,
+    new: Annotated[bool, typer.Option("--new", help=texts.HELP_NEW_REQUEST)] = False,
+) -> None:
+    screen = screens.console()
+    with _told(), _here(context).manager() as manager:
+        text = manager.offline_request(anew=new)
+        if out == Path("-"):
+            typer.echo(text)
+            return
+        path = out or Path(offline.REQUEST_FILE)
+        path.write_text(text + "\n", encoding="ascii")
+        guided.show_request(screen, manager, path)
+        if qr_file is not None:
+            offline.qr_to_file(text, qr_file)
+            screen.print(texts.QR_WRITTEN.format(path=qr_file), markup=False)
+        if qr:
+            offline.qr_to_terminal(text, screen.width)
+
+
+@_command(offline_app, texts.HELP_OFFLINE_IMPORT, "import")
+def offline_import(
+    context: Here, file: Annotated[str, typer.Argument(metavar="FILE", help=texts.HELP_LICENSE_FILE)]
+) -> None:
+    with _told(), _here(context).manager() as manager:
+        manager.import_license(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
+        out = screens.console()
+        out.print(f"✔ {texts.IMPORTED}", style="bold green")
+        raise typer.Exit(OK if _show(out, manager).allowed else FAILED)
+
+
+@_command(offline_app, texts.HELP_OFFLINE_DEACTIVATE, "deactivate")
+def offline_deactivate(
+    context: Here,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help=texts.HELP_RECEIPT_OUT)] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help=texts.HELP_YES)] = False,
+) -> None:
+    with _told(), _here(context).manager() as manager:
+        state = manager.state()
+        name = installation_name(state)
+        if state.license is not None and not yes and not _confirmed(texts.ASK_DEACTIVATE_OFFLINE.format(name=name)):
+            typer.echo(texts.NOT_DEACTIVATED)
+            raise typer.Exit(FAILED)
+        text = manager.offline_deactivate()
+        typer.echo(text)
+        told = screens.console(stderr=True)
+        if out is not None:
+            out.write_text(text + "\n", encoding="ascii")
+            told.print(texts.RECEIPT_WRITTEN.format(path=out), markup=False)
+        told.print(texts.RECEIPT_NEXT)
+
+
+@_command(app, texts.HELP_LOG)
 def log(
     context: Here,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the newest entries.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help=texts.HELP_LINES)] = 50,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Show what the License Manager did here."""
     here = _here(context)
     with _told():
         found = journal.entries(here.home, lines)
@@ -264,9 +342,8 @@ def log(
             screens.show_log(screens.console(), found, here.machine.time_zone())
 
 
-@settings_app.command("show")
+@_command(settings_app, texts.HELP_SETTINGS_SHOW, "show")
 def settings_show(context: Here, as_json: Annotated[bool, _JSON] = False) -> None:
-    """Show all settings; passwords are masked."""
     here = _here(context)
     with _told():
         current = settings.load(here.home)
@@ -278,19 +355,19 @@ def settings_show(context: Here, as_json: Annotated[bool, _JSON] = False) -> Non
         screens.show_settings(screens.console(), current.shown(), proxies.masked(proxy) if proxy else None)
 
 
-@settings_app.command("set")
+@_command(settings_app, texts.HELP_SETTINGS_SET, "set")
 def settings_set(
     context: Here,
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(settings.NAMES)}.")],
-    value: Annotated[
-        str, typer.Argument(metavar="VALUE", help="The value; - reads it from standard input; '' for the default.")
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=texts.HELP_SETTING_NAME.format(names=", ".join(settings.NAMES)))
     ],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help=texts.HELP_SETTING_VALUE)],
 ) -> None:
-    """Change one setting, such as: settings set proxy http://user:password@proxy.example:3128"""
     here = _here(context)
     with _told():
         changed = settings.update(here.home, {name: _secret(value)})
-        shown = changed.shown()[name] or "not set"
+        language.use_that_of(here.home, here.machine.environ)  # it may be the one that was changed
+        shown = changed.shown()[name] or texts.NOT_SET
         with here.home.locked(10):
             now = here.machine.wall()
             journal.append(
@@ -325,10 +402,14 @@ def _told() -> Iterator[None]:
         raise typer.Exit(FAILED) from error
 
 
-def _show(out: Console, manager: Manager) -> None:
+def _show(out: Console, manager: Manager) -> Check:
     state = manager.state()
     out.print()
-    screens.show_status(out, manager, state, manager.clock(state))
+    return screens.show_status(out, manager, state, manager.clock(state))
+
+
+def _site(choice: str) -> str:
+    return texts.SITE_AUTO if choice == "auto" else texts.SITE.format(number=choice)
 
 
 def _log(manager: Manager, command: str, code: str, detail: str) -> None:
@@ -374,17 +455,17 @@ def _answers(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())  # of any Unicode encoding, with or without a mark in front
         if not isinstance(document, dict):
-            raise ValueError("it is not a JSON object")
+            raise ValueError(texts.NO_JSON_OBJECT)
         unknown = document.keys() - {"activation_token", "tax_id", "installation", "settings"}
         if unknown:
-            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+            raise ValueError(texts.UNKNOWN_ANSWERS.format(names=", ".join(sorted(unknown))))
         if ("activation_token" in document) == ("tax_id" in document):
-            raise ValueError("it must hold either activation_token or tax_id")
+            raise ValueError(texts.TOKEN_OR_TAX_ID)
         for name in document.keys() - {"settings"}:
             if not isinstance(document[name], str) or not document[name]:
-                raise ValueError(f"{name} must be a text")
+                raise ValueError(texts.MUST_BE_TEXT.format(name=name))
         if not isinstance(document.get("settings", {}), dict):
-            raise ValueError("settings must be an object")
+            raise ValueError(texts.MUST_BE_OBJECT.format(name="settings"))
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise Misuse("ANSWERS_WRONG", texts.ANSWERS_WRONG.format(path=path, why=why)) from error
@@ -398,14 +479,14 @@ def _secret(value: str) -> str:
 
 def _confirmed(question: str) -> bool:
     try:
-        return input(f"{question} (y/N): ").strip().lower() in {"y", "yes"}
+        return guided.is_yes(input(f"{question} ({texts.NO_OR_YES}): "))
     except (EOFError, KeyboardInterrupt):
         typer.echo()
         return False
 
 
-def main() -> None:
-    """The console script."""
+def run_command() -> None:
+    """Runs what the command line says."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a service's log or an old code page must not break on a check mark
             stream.reconfigure(errors="replace")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from rich.console import Console
 
-from . import screens, texts
-from .errors import LicenseManagerError, NotActivated, Refused, StateDamaged, Unreachable
+from . import offline, screens
+from .errors import LicenseManagerError, NotActivated, Refused, StateDamaged, Unreachable, Untrusted
 from .manager import CodeSent, Manager, Outcome, Ticket
+from .texts import texts
 from .version import __version__
 
 _AGAIN = {"TAX_ID_INVALID", "INVALID_REQUEST"}
@@ -31,7 +33,9 @@ class Dialogue:
         screens.show_title(out, texts.TITLE.format(vendor=manager.vendor.vendor, version=__version__))
         try:
             if self._needs_activation():
-                screens.show_outcome(out, self.activate())
+                outcome = self.activate()
+                if outcome is not None:
+                    screens.show_outcome(out, outcome)
                 out.print()
                 self._show()
             return self._menu()
@@ -40,8 +44,9 @@ class Dialogue:
             out.print(texts.GOODBYE if active else texts.STOPPED)
             return 0 if active else 1
 
-    def activate(self) -> Outcome:
-        """Activates by what the person types: an unanswered activation first, a tax id, or a pasted token."""
+    def activate(self) -> Outcome | None:
+        """Activates by what the person types: an unanswered activation first, a tax id, a pasted token, or, with nothing to
+        tell afterwards, a license file."""
         if self._manager.unanswered_activation():
             self._out.print(texts.REPEATING)
             try:
@@ -52,6 +57,10 @@ class Dialogue:
             typed = self._ask(texts.ASK_TAX_ID)
             if typed.lower() == "t":
                 outcome = self._by_token()
+            elif typed.lower() == "o":
+                if self._by_file():
+                    return None
+                continue
             elif not plausible_tax_id(typed):
                 self._warn(texts.BAD_TAX_ID)
                 continue
@@ -83,9 +92,26 @@ class Dialogue:
             self._complain(error)
             return None
 
+    def _by_file(self) -> bool:
+        """Writes the request, and imports the license file that comes of it; false where the person goes another way."""
+        path = Path(offline.REQUEST_FILE)
+        path.write_text(self._manager.offline_request() + "\n", encoding="ascii")
+        show_request(self._out, self._manager, path)
+        while (typed := self._ask(texts.ASK_LICENSE_FILE)).lower() != "n":
+            try:
+                self._manager.import_license(Path(typed).expanduser().read_bytes())
+            except OSError as error:
+                self._warn(texts.HOME_NOT_WRITABLE.format(path=typed, why=error.strerror or error))
+            except (Untrusted, NotActivated) as error:
+                self._complain(error)
+            else:
+                self._out.print(f"✔ {texts.IMPORTED}", style="bold green")
+                return True
+        return False
+
     def _ask_code(self, sent: CodeSent) -> Ticket | None:
         """The ticket for the code that was typed; None for a new code."""
-        self._out.print(texts.CODE_SENT.format(minutes=max(1, sent.expires_in // 60)))
+        self._out.print(texts.CODE_SENT(max(1, sent.expires_in // 60)))
         while True:
             code = re.sub(r"[\s-]", "", self._ask(texts.ASK_CODE))
             if code.lower() == "n":
@@ -144,7 +170,10 @@ class Dialogue:
             self._out.print()
             typed = self._ask(texts.ASK_MENU).lower()
             try:
-                if typed in {"v", "r"}:
+                if typed in {"v", "r"} and self._manager.is_offline():
+                    self._out.print(texts.NOTHING_TO_VALIDATE)
+                    self._show()
+                elif typed in {"v", "r"}:
                     screens.show_outcome(self._out, self._manager.validate())
                     self._out.print()
                     self._show()
@@ -164,7 +193,7 @@ class Dialogue:
         except StateDamaged as error:
             self._warn(f"{error.detail} {texts.DAMAGED_INTRODUCTION}")
             return True
-        if state.server_token is None:
+        if state.token is None:
             self._out.print(texts.INTRODUCTION)
             return True
         self._show()
@@ -176,7 +205,7 @@ class Dialogue:
 
     def _is_active(self) -> bool:
         try:
-            return self._manager.state().server_token is not None
+            return self._manager.state().token is not None
         except LicenseManagerError:
             return False
 
@@ -195,13 +224,13 @@ class Dialogue:
     def _confirm(self, question: str) -> bool:
         while True:
             try:
-                typed = self._out.input(f"[bold]{question}[/bold] (Y/n): ").strip().lower()
+                typed = self._out.input(f"[bold]{question}[/bold] ({texts.YES_OR_NO}): ").strip().lower()
             except (EOFError, KeyboardInterrupt) as error:
                 self._out.print()
                 raise Quit from error
-            if typed in {"", "y", "yes"}:
+            if not typed or is_yes(typed):
                 return True
-            if typed in {"n", "no"}:
+            if typed in {"n", "no", *texts.NO.split()}:
                 return False
             if typed in {"q", "quit"}:
                 raise Quit
@@ -211,6 +240,18 @@ class Dialogue:
 
     def _warn(self, sentence: str) -> None:
         self._out.print(sentence, style="yellow", markup=False)
+
+
+def show_request(out: Console, manager: Manager, path: Path) -> None:
+    """Where the request is, and what to do with it."""
+    out.print(texts.REQUEST_WRITTEN.format(path=path.absolute()), markup=False)
+    portal = manager.vendor.portal_url
+    out.print(texts.REQUEST_NEXT_AT.format(portal=portal) if portal else texts.REQUEST_NEXT, markup=False)
+
+
+def is_yes(typed: str) -> bool:
+    """Whether it means yes, in English or in the language that is spoken."""
+    return typed.strip().lower() in {"y", "yes", *texts.YES.split()}
 
 
 def plausible_tax_id(text: str) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from . import texts
 from .errors import Busy, NotPrivate
+from .texts import texts
 
 APPLICATION = "license-manager"
 HOME_VARIABLE = "LICENSE_MANAGER_HOME"

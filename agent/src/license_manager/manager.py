@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from . import checking, journal, proof, reporting, texts, trust
+from . import checking, fingerprint, journal, language, offline, proof, reporting, trust
 from . import state as states
 from .clock import TOLERANCE, TrustedClock
 from .errors import LicenseManagerError, NotActivated, Refused, StateDamaged, Unreachable, Untrusted
@@ -25,6 +25,7 @@ from .machine import Machine
 from .profile import PROFILE_FILE, VendorProfile
 from .settings import Settings
 from .state import State
+from .texts import texts
 from .transport import Reply, SiteFault, Transport, plain, unexpected_answer
 from .version import __version__
 
@@ -156,11 +157,17 @@ class Manager:
             return self.state().activation is not None
         return False
 
+    def is_offline(self) -> bool:
+        """Whether this server is licensed by a file, as far as can be told."""
+        with suppress(StateDamaged):
+            return self.state().license is not None
+        return False
+
     def keep_time(self) -> None:
         """Persists the highest time seen, if nobody else is writing."""
         with suppress(LicenseManagerError, OSError), self.home.locked(0):
             state = self.state()
-            if state.server_token is not None:
+            if state.token is not None:
                 clock = self.clock(state)
                 clock.now()
                 state.remember(clock)
@@ -187,6 +194,7 @@ class Manager:
         """
         with self._exchange("activate", damaged_is_fine=True) as exchange:
             state = exchange.state
+            _refuse_offline(state)
             fresh = state.activation is None or state.activation["target"] != dict(target)
             if fresh:
                 nonce, private_key = proof.new_nonce(), proof.new_private_key()
@@ -211,6 +219,7 @@ class Manager:
     def repeat_activation(self) -> Outcome:
         """Sends the unanswered activation once more, exactly as it was."""
         with self._exchange("activate") as exchange:
+            _refuse_offline(exchange.state)
             return self._finish_activation(exchange, fresh=False)
 
     def _finish_activation(self, exchange: _Exchange, *, fresh: bool, installation: str | None = None) -> Outcome:
@@ -270,6 +279,8 @@ class Manager:
         """Proves this server and brings home a fresh token or a signed no. Raises NotActivated, Refused, Unreachable,
         Untrusted."""
         with self._exchange("validate") as exchange:
+            if exchange.state.license is not None:
+                raise LicenseManagerError("OFFLINE_LICENSE", texts.NOTHING_TO_VALIDATE)
             if exchange.state.server_token is None:
                 return self._finish_activation(exchange, fresh=False)
             return self._validate(exchange, [])
@@ -329,6 +340,7 @@ class Manager:
         """Gives the installation back and forgets it here; returns its name. Raises as `validate`."""
         with self._exchange("deactivate") as exchange:
             state = exchange.state
+            _refuse_offline(state)
             if state.server_token and (state.activation or (state.pending and state.pending["kind"] == "validation")):
                 # What was sent without an answer has moved the place in the cloud: settle it, or this token is too old.
                 with suppress(Refused):
@@ -351,16 +363,100 @@ class Manager:
                 self._round(attempt)
             except Unreachable as error:
                 raise self._needs_home(error) from error
-            exchange.state = State(
-                key_set=state.key_set,
-                key_set_fetched_at=state.key_set_fetched_at,
-                floor=state.floor,
-                high_water=state.high_water,
-                anchor=state.anchor,
-            )
+            exchange.state = _given_up(state)
             states.save(self.home, exchange.state)
             self._log("deactivate", "ok", "DEACTIVATED", name, None, exchange.clock.now())
             return name
+
+    # Without a network
+
+    def offline_request(self, *, anew: bool = False) -> str:
+        """The request that people carry to the portal. The same one each time until its license file is imported, unless a
+        new one is asked for: the key that the license will be bound to exists here only."""
+        with self._exchange("offline request", damaged_is_fine=True) as exchange:
+            state = exchange.state
+            if state.offline_request is None or anew:
+                state.offline_request = offline.new_request(self.machine, self._told())
+                states.save(self.home, state)
+                self._log("offline request", "ok", "OK", "", None, exchange.clock.now())
+            return str(state.offline_request["text"])
+
+    def import_license(self, content: bytes) -> trust.License:
+        """Takes a license file into use, if the vendor signed it for this machine and for the request made here. Importing
+        the one in use again changes nothing.
+
+        Raises Untrusted, NotActivated (`NO_OFFLINE_REQUEST`).
+        """
+        with self._exchange("offline import") as exchange:
+            state = exchange.state
+            license, key_set = self._read_license(state, content)
+            if license.raw == state.license:
+                return license
+            if not fingerprint.matches(license.fingerprint, self.machine.fingerprint()):
+                raise Untrusted("FINGERPRINT_MISMATCH", texts.LICENSE_OF_OTHER_MACHINE)
+            request = state.offline_request
+            if request is None:
+                raise NotActivated("NO_OFFLINE_REQUEST", texts.NO_OFFLINE_REQUEST)
+            if license.nonce != request["nonce"]:
+                raise Untrusted("WRONG_NONCE", texts.LICENSE_OF_OTHER_REQUEST)
+            if license.key_thumbprint != proof.key_thumbprint(request["private_key"]):
+                raise Untrusted("INVALID_TOKEN", texts.WRONG_KEY_BINDING)
+            self._require_not_older(state, license)
+            if license.expires_at is not None and license.expires_at <= exchange.clock.now():
+                ended = language.moment(license.expires_at, license.time_zone)
+                raise Untrusted("EXPIRED", texts.LICENSE_FILE_OVER.format(expires=ended))
+            exchange.clock.authenticated(float(license.issued_at), fresh=False)
+            if self._profile_content is not None:
+                self.home.write(PROFILE_FILE, self._profile_content)
+            after = _given_up(state)
+            after.remember(exchange.clock)
+            after.license, after.private_key, after.offline_request = license.raw, request["private_key"], None
+            after.key_set, after.key_set_fetched_at = key_set.raw, exchange.clock.now()
+            after.floor = _floor(license)
+            after.labels = _labels(
+                {
+                    "customer": {"name": license.names.get("customer"), "tax_id": license.names.get("tax_id")},
+                    "installation": {
+                        "installation_id": license.installation_id,
+                        "name": license.names.get("installation"),
+                        "mode": "offline",
+                    },
+                }
+            )
+            exchange.state = after
+            states.save(self.home, after)
+            self._log("offline import", "ok", "VALID", installation_name(after), None, exchange.clock.now())
+            return license
+
+    def _read_license(self, state: State, content: bytes) -> tuple[trust.License, trust.KeySet]:
+        """A license file's license, by the newer of its key set and the one known here: a key may have been revoked."""
+        raw, raw_key_set = offline.read_file(content)
+        try:
+            key_set = trust.read_key_set(raw_key_set, self.vendor.root_keys, self.vendor.issuer)
+            with suppress(Untrusted):
+                known = trust.read_key_set(state.key_set or "", self.vendor.root_keys, self.vendor.issuer)
+                key_set = known if known.version > key_set.version else key_set
+            return trust.read_license(raw, key_set, self.vendor.issuer), key_set
+        except Untrusted as error:
+            raise Untrusted(error.code, texts.LICENSE_NOT_TRUSTED.format(why=error)) from error
+
+    def offline_deactivate(self) -> str:
+        """Gives the license up, and returns the receipt that frees in the portal what it held; again: the same receipt.
+
+        The license is gone from the disk before anybody sees the receipt, which is kept in its place. Raises NotActivated.
+        """
+        with self._exchange("offline deactivate") as exchange:
+            state = exchange.state
+            if state.license is not None and state.private_key is not None:
+                text = offline.receipt(state.private_key, trust.peek(state.license), exchange.clock.now())
+                name = installation_name(state)
+                exchange.state = _given_up(state)
+                exchange.state.receipt = {"installation": name, "text": text}
+                states.save(self.home, exchange.state)
+                self._log("offline deactivate", "ok", "DEACTIVATED", name, None, exchange.clock.now())
+            if exchange.state.receipt is None:
+                raise NotActivated("NO_OFFLINE_LICENSE", texts.NO_OFFLINE_LICENSE)
+            return str(exchange.state.receipt["text"])
 
     # Probing
 
@@ -407,7 +503,7 @@ class Manager:
         ahead = self.machine.wall() - theirs
         if abs(ahead) <= TOLERANCE:
             return None
-        return texts.CLOCK_OFF.format(difference=span(abs(ahead)), direction="ahead of" if ahead > 0 else "behind")
+        return (texts.CLOCK_AHEAD if ahead > 0 else texts.CLOCK_BEHIND).format(difference=span(abs(ahead)))
 
     # The exchange
 
@@ -524,8 +620,8 @@ class Manager:
         document, host = reply.problem, urlsplit(site).netloc
         if reply.status == 429 and reply.document() is not None:  # also by the gateway in front of the API
             seconds = reply.retry_after
-            slow = texts.TOO_MANY_REQUESTS if seconds else texts.TOO_MANY_REQUESTS_LATER
-            sentence = slow.format(host=host, seconds=round(seconds or 0))
+            later = texts.TOO_MANY_REQUESTS_LATER.format(host=host)
+            sentence = texts.TOO_MANY_REQUESTS(round(seconds), host=host) if seconds else later
             return Refused("TOO_MANY_REQUESTS", sentence, status=429, retry_after=seconds)
         if document is None or reply.status < 400:
             return unexpected_answer(reply, site, self.transport.proxy_for(site))
@@ -615,6 +711,12 @@ class Manager:
             raise Untrusted("WRONG_NONCE", texts.WRONG_NONCE)
         if installation_id is not None and signed.installation_id != installation_id:
             raise Untrusted("WRONG_INSTALLATION", texts.WRONG_INSTALLATION)
+        Manager._require_not_older(state, signed)
+        if signed.expires_at <= signed.issued_at:
+            raise Untrusted("INVALID_TOKEN", texts.ALREADY_EXPIRED)
+
+    @staticmethod
+    def _require_not_older(state: State, signed: trust.Signed | trust.License) -> None:
         floor = state.floor
         if (
             floor is not None
@@ -622,8 +724,6 @@ class Manager:
             and signed.sequence < (floor.get("generation", 0), floor.get("sequence", 0))
         ):
             raise Untrusted("OLDER_SEQUENCE", texts.OLDER_SEQUENCE)
-        if signed.expires_at <= signed.issued_at:
-            raise Untrusted("INVALID_TOKEN", texts.ALREADY_EXPIRED)
 
     def _success(
         self,
@@ -693,11 +793,7 @@ class Manager:
         state.remember(exchange.clock)
         state.pending = None
         state.answered_at = float(signed.issued_at)
-        state.floor = {
-            "installation_id": signed.installation_id,
-            "generation": signed.sequence[0],
-            "sequence": signed.sequence[1],
-        }
+        state.floor = _floor(signed)
 
     @staticmethod
     def _asked_to_return(document: Mapping[str, Any], issued_at: float) -> float:
@@ -743,7 +839,7 @@ class Manager:
 def installation_name(state: State) -> str:
     """The installation's name for a person, or its id, or a dash."""
     name = (state.labels.get("installation") or {}).get("name")
-    return name or (trust.peek_installation(state.server_token) if state.server_token else None) or "-"
+    return name or (trust.peek_installation(state.token) if state.token else None) or "-"
 
 
 def older(version: str, than: str) -> bool:
@@ -758,11 +854,34 @@ def older(version: str, than: str) -> bool:
 
 def span(seconds: float) -> str:
     """A difference of time in words: `7 minutes`, `3 hours`, `2 days`."""
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+    for counted, size in ((texts.DAYS, 86400), (texts.HOURS, 3600), (texts.MINUTES, 60)):
         if seconds >= size:
-            count = round(seconds / size)
-            return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
-    return f"{round(seconds)} seconds"
+            return counted(round(seconds / size))
+    return texts.SECONDS(round(seconds))
+
+
+def _refuse_offline(state: State) -> None:
+    """What a license file holds is held in the portal until there is a receipt: it must not be overwritten here."""
+    if state.license is not None:
+        raise LicenseManagerError("OFFLINE_LICENSE", texts.DEACTIVATE_OFFLINE_FIRST)
+
+
+def _given_up(state: State) -> State:
+    """The state without what this server was licensed by."""
+    return State(
+        offline_request=state.offline_request,
+        receipt=state.receipt,
+        key_set=state.key_set,
+        key_set_fetched_at=state.key_set_fetched_at,
+        floor=state.floor,
+        high_water=state.high_water,
+        anchor=state.anchor,
+    )
+
+
+def _floor(signed: trust.Signed | trust.License) -> dict[str, Any]:
+    generation, sequence = signed.sequence
+    return {"installation_id": signed.installation_id, "generation": generation, "sequence": sequence}
 
 
 def _is_due(outcome: Outcome, state: State) -> bool:
@@ -781,6 +900,8 @@ def _usable(state: State) -> State:
             proof.public_jwk(state.private_key)
         if state.activation is not None:
             proof.public_jwk(state.activation["private_key"])
+        if state.offline_request is not None:
+            proof.public_jwk(state.offline_request["private_key"])
     except ValueError as error:
         raise StateDamaged("STATE_DAMAGED", texts.STATE_DAMAGED) from error
     return state

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import texts
 from .errors import Misuse
+from .texts import texts
 
 PROFILE_FILE = "vendor.json"
 PROFILE_VARIABLE = "LICENSE_MANAGER_VENDOR"
@@ -71,20 +71,20 @@ def read(path: Path) -> VendorProfile:
 def parse(document: Any) -> VendorProfile:
     """A profile from parsed JSON. Raises ValueError."""
     if not isinstance(document, dict):
-        raise ValueError("it is not a JSON object")
+        raise ValueError(texts.NO_JSON_OBJECT)
     sites = document.get("sites")
     if not isinstance(sites, list) or not 1 <= len(sites) <= 2:
-        raise ValueError("`sites` must list one or two addresses")
+        raise ValueError(texts.ONE_OR_TWO_SITES)
     root_keys = document.get("root_keys")
     if not isinstance(root_keys, list) or not root_keys or not all(isinstance(key, dict) for key in root_keys):
-        raise ValueError("`root_keys` must list at least one key")
+        raise ValueError(texts.NO_ROOT_KEYS)
     contact = document.get("contact")
     contact = {} if contact is None else contact
     if not isinstance(contact, dict) or not all(isinstance(value, str | None) for value in contact.values()):
-        raise ValueError("`contact` must hold strings")
+        raise ValueError(texts.MUST_HOLD_TEXTS.format(name="contact"))
     portal_url = document.get("portal_url")
     if not isinstance(portal_url, str | None):
-        raise ValueError("`portal_url` must be a string")
+        raise ValueError(texts.MUST_BE_TEXT.format(name="portal_url"))
     return VendorProfile(
         vendor=_text(document, "vendor"),
         issuer=_text(document, "issuer"),
@@ -98,17 +98,17 @@ def parse(document: Any) -> VendorProfile:
 def _text(document: dict[str, Any], name: str) -> str:
     value = document.get(name)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"`{name}` must be a text")
+        raise ValueError(texts.MUST_BE_TEXT.format(name=name))
     return value
 
 
 def _site(address: Any) -> str:
     if not isinstance(address, str):
-        raise ValueError("`sites` must list addresses")
+        raise ValueError(texts.ONE_OR_TWO_SITES)
     parts = urlsplit(address)
     if not parts.hostname or parts.scheme not in {"http", "https"} or parts.query or parts.fragment or parts.username:
-        raise ValueError(f"{address!r} is not an address such as https://licensing.example")
+        raise ValueError(texts.NO_ADDRESS.format(address=repr(address)))
     # Tokens are bound to a key, but whoever reads along would still learn who uses what.
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(f"{address!r} must begin with https")
+        raise ValueError(texts.HTTPS_ONLY.format(address=repr(address)))
     return address.rstrip("/")

@@ -54,8 +54,12 @@ def proof(private_key: str, *, method: str, url: str, body: bytes, token: str | 
     }
     if token is not None:
         claims["ath"] = b64url(sha256(token.encode()).digest())
-    headers = {"typ": PROOF_TYPE, "jwk": public_jwk(private_key)}
-    return jwt.encode(claims, _load(private_key), algorithm=ALGORITHM, headers=headers)
+    return sign(private_key, claims, PROOF_TYPE, {"jwk": public_jwk(private_key)})
+
+
+def sign(private_key: str, claims: dict[str, Any], typ: str, headers: dict[str, Any]) -> str:
+    """A compact JWS by this server's key."""
+    return jwt.encode(claims, _load(private_key), algorithm=ALGORITHM, headers={"typ": typ, **headers})
 
 
 def _load(private_key: str) -> ec.EllipticCurvePrivateKey:

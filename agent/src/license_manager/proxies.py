@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from . import texts
 from .errors import Misuse
 from .profile import is_loopback
+from .texts import texts
 
 DIRECT = "direct"
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .home import Home, locate
+from .texts import texts
 
 PRODUCT_FILE = "product.json"
 MOST_DATABASES = 20
@@ -51,13 +52,13 @@ def checked(document: Mapping[str, Any]) -> dict[str, Any]:
     """The same document if every part is within its limits. Raises ValueError."""
     app_version, databases, usage = document.get("app_version"), document.get("databases"), document.get("usage")
     if app_version is not None and not (isinstance(app_version, str) and 0 < len(app_version) <= LONGEST_VERSION):
-        raise ValueError(f"app_version must be a text of at most {LONGEST_VERSION} characters")
+        raise ValueError(texts.BAD_VERSION.format(most=LONGEST_VERSION))
     if databases is not None and not (
         isinstance(databases, list)
         and len(databases) <= MOST_DATABASES
         and all(isinstance(name, str) and 0 < len(name) <= LONGEST_DATABASE_NAME for name in databases)
     ):
-        raise ValueError(f"databases must be at most {MOST_DATABASES} names of 1 to {LONGEST_DATABASE_NAME} characters")
+        raise ValueError(texts.BAD_DATABASES.format(most=MOST_DATABASES, longest=LONGEST_DATABASE_NAME))
     if usage is not None and not (
         isinstance(usage, dict)
         and len(usage) <= MOST_COUNTERS
@@ -66,5 +67,5 @@ def checked(document: Mapping[str, Any]) -> dict[str, Any]:
             for name, count in usage.items()
         )
     ):
-        raise ValueError(f"usage must be at most {MOST_COUNTERS} counters, each a whole number from 0")
+        raise ValueError(texts.BAD_USAGE.format(most=MOST_COUNTERS))
     return {"app_version": app_version, "databases": databases or [], "usage": usage or {}}

@@ -12,11 +12,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from . import checking, texts, trust
+from . import checking, ladder, language, trust
 from .clock import TrustedClock
 from .errors import Untrusted
 from .manager import Manager, Outcome, Probe, installation_name, span
 from .state import State
+from .texts import texts
 
 _STYLES = {
     "ok": "green",
@@ -44,22 +45,31 @@ def show_status(out: Console, manager: Manager, state: State, clock: TrustedCloc
     facts = Table.grid(padding=(0, 2))
     customer = (state.labels.get("customer") or {}) if state.labels else {}
     if customer.get("name"):
-        facts.add_row("Customer", Text(f"{customer['name']} ({customer.get('tax_id', '')})"))
-    if state.server_token is not None:
-        facts.add_row("Installation", Text(installation_name(state)))
-    status = check.status if check.status != "grace" else f"grace {check.silent_days}/10"
-    facts.add_row("Status", Text(status.replace("_", " "), style=_STYLES[check.status]))
-    if check.expires_at is not None:
+        facts.add_row(texts.CUSTOMER, Text(f"{customer['name']} ({customer.get('tax_id', '')})"))
+    if state.token is not None:
+        facts.add_row(texts.INSTALLATION, Text(installation_name(state)))
+    facts.add_row(texts.STATUS, Text(_status(check), style=_STYLES[check.status]))
+    if state.license is not None:
+        ends = texts.NEVER_ENDS
+        if check.expires_at is not None:
+            ends = f"{language.moment(check.expires_at.timestamp(), zone)} ({zone})"
+        facts.add_row(texts.LICENSE_FILE, texts.OFFLINE)
+        facts.add_row(texts.WORKS_UNTIL, ends)
+    elif check.expires_at is not None:
         token_time = check.expires_at.timestamp()
         if check.allowed and state.next_validation_at is not None:
             overdue = state.next_validation_at < now
-            label = "Validation overdue since" if overdue else "Next validation"
-            facts.add_row(label, f"{texts.moment(state.next_validation_at, zone)} ({zone})")
+            label = texts.OVERDUE_SINCE if overdue else texts.NEXT_VALIDATION
+            facts.add_row(label, f"{language.moment(state.next_validation_at, zone)} ({zone})")
         if check.allowed:
-            facts.add_row("Works without contact until", f"{texts.moment(token_time, zone)} ({zone})")
+            facts.add_row(texts.WORKS_WITHOUT_CONTACT, f"{language.moment(token_time, zone)} ({zone})")
     out.print(facts)
     if check.status != "ok" or check.code != "VALID":
         out.print(Text(check.reason, style=_STYLES[check.status]))
+    if state.offline_request is not None:
+        out.print(Text(texts.OFFLINE_WAITING))
+    if state.receipt is not None and state.license is None:
+        out.print(Text(texts.RECEIPT_KEPT))
     turned_back = clock.turned_back()
     if turned_back:
         out.print(Text(texts.CLOCK_TURNED_BACK.format(difference=span(turned_back)), style="yellow"))
@@ -80,6 +90,7 @@ def status_document(manager: Manager, state: State, clock: TrustedClock) -> dict
         "code": check.code,
         "reason": check.reason,
         "silent_days": check.silent_days,
+        "mode": None if state.token is None else "online" if state.license is None else "offline",
         "expires_at": _utc(check.expires_at),
         "next_validation_at": _utc_of(state.next_validation_at),
         "clock_turned_back_seconds": round(clock.turned_back()),
@@ -111,21 +122,21 @@ def status_document(manager: Manager, state: State, clock: TrustedClock) -> dict
 
 def show_entitlements(out: Console, entitlements: Iterable[checking.Entitlement]) -> None:
     """Applications and modules, quantity, care and last day."""
-    table = _table("Application", "Modules", "Quantity", "Type", "Care", "Last day")
+    table = _table(texts.APPLICATION, texts.MODULES, texts.QUANTITY, texts.TYPE, texts.CARE, texts.LAST_DAY)
     table.columns[2].justify = "right"
     for column in (2, 3, 5):
         table.columns[column].no_wrap = True
     for item in sorted(entitlements, key=lambda item: (item.name, item.last_day or "9")):
         care = item.care or "–"
         if item.care and item.care_until:
-            care = f"{item.care} to {item.care_until}"
+            care = texts.CARE_UNTIL.format(care=item.care, day=language.day(item.care_until))
         table.add_row(
             escape(item.name),
             escape(", ".join(item.modules)) or "–",
-            escape(f"{item.quantity} {item.unit}"),
-            escape(item.type),
+            escape(f"{language.number(item.quantity)} {item.unit}"),
+            escape(_word("TYPE", item.type)),
             escape(care),
-            escape(item.last_day or "never ends"),
+            escape(language.day(item.last_day) if item.last_day else texts.NEVER_ENDS),
         )
     out.print()
     if table.row_count:
@@ -139,7 +150,7 @@ def show_databases(out: Console, state: State, zone: str) -> None:
     databases = state.labels.get("databases") or []
     if not databases:
         return
-    table = _table("Database", "Activated on")
+    table = _table(texts.DATABASE, texts.ACTIVATED_ON)
     for database in databases:
         table.add_row(escape(database["name"]), _day(database["activated_at"], zone))
     out.print()
@@ -157,7 +168,10 @@ def show_messages(out: Console, messages: Iterable[str]) -> None:
 def show_outcome(out: Console, outcome: Outcome) -> None:
     """How a validation or activation ended."""
     if outcome.ok:
-        out.print(Text(f"✔ {outcome.detail}", style="bold green"), Text(f"(Site {outcome.site})", style="dim"))
+        out.print(
+            Text(f"✔ {outcome.detail}", style="bold green"),
+            Text(f"({texts.SITE.format(number=outcome.site)})", style="dim"),
+        )
     else:
         out.print(Text(f"✘ {outcome.detail}", style="bold red"), Text(f"({outcome.code})", style="dim"))
     for note in outcome.notes:
@@ -168,7 +182,7 @@ def show_probes(out: Console, probes: Iterable[Probe]) -> None:
     """One line for each site."""
     for probe in probes:
         sign, style = ("✔", "green") if probe.ok else ("✘", "red")
-        line = Text(f"{sign} Site {probe.number}", style=style)
+        line = Text(f"{sign} {texts.SITE.format(number=probe.number)}", style=style)
         line.append(f"  {probe.address}  ", style="default")
         line.append(probe.detail, style="default")
         out.print(line)
@@ -176,13 +190,15 @@ def show_probes(out: Console, probes: Iterable[Probe]) -> None:
 
 def show_log(out: Console, entries: Iterable[dict[str, Any]], zone: str) -> None:
     """The local log as a table, newest last."""
-    table = _table("When", "Command", "Result", "Code", "Site", "Detail")
+    table = _table(texts.WHEN, texts.COMMAND, texts.RESULT, texts.CODE, texts.AT_SITE, texts.DETAIL)
     for column in range(5):
         table.columns[column].no_wrap = True
     for entry in entries:
         table.add_row(
             _minute(str(entry.get("at", "")), zone),
-            *(escape(str(entry.get(name, ""))) for name in ("command", "result", "code")),
+            escape(str(entry.get("command", ""))),
+            escape(_word("RESULT", str(entry.get("result", "")))),
+            escape(str(entry.get("code", ""))),
             str(entry.get("site") or "–"),
             escape(str(entry.get("detail", ""))),
         )
@@ -193,7 +209,7 @@ def show_settings(out: Console, shown: dict[str, str], proxy: str | None) -> Non
     """The settings, passwords masked, and the proxy that is really used."""
     table = Table.grid(padding=(0, 2))
     for name, value in shown.items():
-        table.add_row(name, Text(value) if value else Text("not set", style="dim"))
+        table.add_row(name, Text(value) if value else Text(texts.NOT_SET, style="dim"))
     out.print(table)
     out.print(Text(texts.PROXY_IN_USE.format(proxy=proxy) if proxy else texts.NO_PROXY_IN_USE))
 
@@ -205,9 +221,9 @@ def show_title(out: Console, title: str) -> None:
 
 def show_installations(out: Console, rows: Iterable[tuple[str, str]]) -> None:
     """Numbered installations with their status."""
-    table = _table("", "Installation", "Status")
+    table = _table("", texts.INSTALLATION, texts.STATUS)
     for number, (name, status) in enumerate(rows, start=1):
-        table.add_row(str(number), escape(name), escape(status))
+        table.add_row(str(number), escape(name), escape(_word("INSTALLATION", status)))
     out.print(table)
 
 
@@ -216,6 +232,17 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")  # never shorten what may be a name
     return table
+
+
+def _status(check: checking.Check) -> str:
+    return (
+        texts.GRACE_OF_TEN.format(day=check.silent_days) if check.status == "grace" else _word("STATUS", check.status)
+    )
+
+
+def _word(kind: str, word: str) -> str:
+    """A word of the contract as people read it; one that this version doesn't know stays as it is."""
+    return str(getattr(texts, f"{kind}_{word.upper()}", word))
 
 
 def _zone(manager: Manager, state: State) -> str:
@@ -231,15 +258,18 @@ def _zone(manager: Manager, state: State) -> str:
 
 def _minute(text: str, zone: str) -> str:
     try:
-        return texts.moment(datetime.fromisoformat(text).timestamp(), zone)
+        return language.moment(datetime.fromisoformat(text).timestamp(), zone)
     except ValueError:
         return text
 
 
 def _day(text: str, zone: str) -> str:
     if len(text) == 10:  # a date has no zone to be moved to
+        return language.day(text)
+    try:
+        return language.day(datetime.fromisoformat(text).astimezone(ladder.zone(zone)).date().isoformat())
+    except (ValueError, OverflowError):
         return text
-    return _minute(text, zone)[:10]
 
 
 def _utc(moment: datetime | None) -> str | None:

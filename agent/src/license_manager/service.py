@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import Protocol
 
-from . import ladder, schedule, texts
+from . import ladder, language, schedule
 from .errors import LicenseManagerError, NotActivated
 from .machine import Machine
 from .manager import Manager
 from .state import State
+from .texts import texts
 
 LONGEST_SLEEP = 60.0
 KEEP_TIME_EVERY = 600.0
@@ -98,8 +99,9 @@ class Service:
         state = manager.state()
         if state.server_token is None:
             if not self._told_waiting:
-                self._say(texts.SERVICE_WAITS)
+                self._say(texts.SERVICE_WAITS if state.license is None else texts.SERVICE_OFFLINE)
             self._told_waiting, self._plan = True, None
+            self._keep_time(manager)
             return LONGEST_SLEEP
         self._told_waiting = False
         remaining = self._remaining(manager, state)
@@ -107,9 +109,7 @@ class Service:
             if not self._announced:
                 self._say(texts.SERVICE_NEXT.format(when=self._when(remaining)))
             self._announced = True
-            if self._machine.monotonic() - self._time_kept >= KEEP_TIME_EVERY:
-                self._time_kept = self._machine.monotonic()
-                manager.keep_time()
+            self._keep_time(manager)
             return remaining
         self._last_said = ""
         detail = self._validate(manager)
@@ -118,6 +118,11 @@ class Service:
         self._announced = True
         self._say(f"{detail} {texts.SERVICE_NEXT.format(when=self._when(remaining))}")
         return remaining
+
+    def _keep_time(self, manager: Manager) -> None:
+        if self._machine.monotonic() - self._time_kept >= KEEP_TIME_EVERY:
+            self._time_kept = self._machine.monotonic()
+            manager.keep_time()
 
     def _remaining(self, manager: Manager, state: State) -> float:
         """Seconds until the next attempt, by whichever of the two clocks has run further since it was planned."""
@@ -161,7 +166,7 @@ class Service:
         return outcome.detail
 
     def _when(self, remaining: float) -> str:
-        return texts.moment(self._machine.wall() + remaining, self._machine.time_zone())
+        return language.moment(self._machine.wall() + remaining, self._machine.time_zone())
 
 
 def _sentence(error: Exception) -> str:

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import proxies, texts
+from . import language, proxies
 from .errors import Misuse
 from .home import Home
 from .proxies import DIRECT, masked
 from .reporting import checked
+from .texts import texts
 
 SETTINGS_FILE = "settings.json"
 LOCK_TIMEOUT = 10.0
@@ -22,7 +23,8 @@ LOCK_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class Settings:
-    """`site` is auto, 1 or 2; `proxy` an address or `direct`; `validate_at` HH:MM in the server's local time."""
+    """`site` is auto, 1 or 2; `proxy` an address or `direct`; `validate_at` HH:MM in the server's local time, `language`
+    one of `language.LANGUAGES`."""
 
     site: str = "auto"
     proxy: str | None = None
@@ -30,6 +32,7 @@ class Settings:
     validate_at: str | None = None
     app_version: str | None = None
     databases: tuple[str, ...] = ()
+    language: str | None = None
 
     def shown(self) -> dict[str, str]:
         """The settings as they may be seen by anybody: passwords masked."""
@@ -40,6 +43,7 @@ class Settings:
             "validate_at": self.validate_at or "",
             "app_version": self.app_version or "",
             "databases": ", ".join(self.databases),
+            "language": self.language or "",
         }
 
 
@@ -54,7 +58,7 @@ def load(home: Home) -> Settings:
     try:
         document = json.loads(content)
         if not isinstance(document, dict):
-            raise ValueError("it is not a JSON object")
+            raise ValueError(texts.NO_JSON_OBJECT)
         return change(Settings(), document)
     except (ValueError, RecursionError, Misuse) as error:
         raise Misuse(
@@ -115,6 +119,14 @@ def _time_of_day(value: Any) -> str:
     return value
 
 
+def _language(value: Any) -> str:
+    wanted = str(value).replace("_", "-").lower()
+    for known in language.LANGUAGES:
+        if known.lower() == wanted:
+            return known
+    raise ValueError(texts.BAD_LANGUAGE.format(languages=", ".join(language.LANGUAGES)))
+
+
 def _app_version(value: Any) -> str:
     return str(checked({"app_version": value})["app_version"])
 
@@ -131,4 +143,5 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "validate_at": _time_of_day,
     "app_version": _app_version,
     "databases": _databases,
+    "language": _language,
 }

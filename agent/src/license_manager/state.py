@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from . import texts
 from .clock import Anchor, TrustedClock
 from .errors import StateDamaged
 from .home import Home
+from .texts import texts
 
 STATE_FILE = "state.json"
 FORMAT = 1
@@ -65,6 +65,9 @@ _SHAPE: dict[str, _Shape] = {
     "verdict": _or_none(str),
     "key_set": _or_none(str),
     "key_set_fetched_at": is_time,
+    "license": _or_none(str),
+    "offline_request": _or_none({"nonce": str, "private_key": str, "text": str}),
+    "receipt": _or_none({"installation": str, "text": str}),
     "pending": _or_none({"kind": str, "nonce": str}),
     "activation": _or_none({"nonce": str, "private_key": str, "target": dict, "body": dict}),
     "floor": _or_none({"installation_id": str, "generation": _is_whole, "sequence": _is_whole}),
@@ -82,6 +85,8 @@ _SHAPE: dict[str, _Shape] = {
 class State:
     """All times are epoch seconds.
 
+    `license` is the license of a server without a network; it has this or a `server_token`, never both. `offline_request`
+    is the request whose license file was not imported yet, `receipt` what says that the last license was given up.
     `pending` is the request of this server whose answer is still owed: `kind`, `nonce`. `activation` is the activation
     whose answer is still owed: `nonce`, `private_key`, `target`, `body`; it stands beside the others, because until it
     is answered the present token may still be the good one. `floor` is the highest (`generation`, `sequence`) accepted
@@ -93,6 +98,9 @@ class State:
     private_key: str | None = None
     server_token: str | None = None
     verdict: str | None = None
+    license: str | None = None
+    offline_request: dict[str, Any] | None = None
+    receipt: dict[str, Any] | None = None
     key_set: str | None = None
     key_set_fetched_at: float = 0.0
     pending: dict[str, Any] | None = None
@@ -112,12 +120,17 @@ class State:
         high_water = max(self.high_water, self._token_time())
         return TrustedClock(high_water, anchor, wall=wall, monotonic=monotonic, boot_id=boot_id)
 
+    @property
+    def token(self) -> str | None:
+        """What this server is licensed by: a server token, or the license from a file; None before it is activated."""
+        return self.server_token or self.license
+
     def _token_time(self) -> float:
-        if self.server_token is None:
+        if self.token is None:
             return 0.0
         from . import trust
 
-        issued_at: Any = trust.peek(self.server_token).get("iat")
+        issued_at: Any = trust.peek(self.token).get("iat")
         return float(issued_at) if is_time(issued_at) else 0.0
 
     def remember(self, clock: TrustedClock) -> None:

@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from . import proxies, texts
+from . import language, proxies
 from .errors import LicenseManagerError, Misuse
 from .settings import Settings
+from .texts import texts
 from .version import __version__
 
 CONNECT_TIMEOUT = 10.0
@@ -128,6 +129,7 @@ class Transport:
             "user-agent": f"license-manager/{__version__}",
             "accept": "application/json, application/problem+json, application/jose",
             "accept-encoding": "identity",
+            "accept-language": language.current(),
             **({"content-type": "application/json"} if body is not None else {}),
             **headers,
         }
@@ -256,37 +258,17 @@ def unexpected_answer(reply: Reply, site: str, proxy: str | None) -> SiteFault:
         return SiteFault(
             "SITE_TROUBLE", texts.SITE_TROUBLE.format(host=words["host"], status=reply.status), reply.retry_after
         )
-    kind = reply.content_type or "no content type"
+    kind = reply.content_type or texts.NO_CONTENT_TYPE
     return _named("OTHER_CONTENT", {**words, "status": reply.status, "content_type": kind})
 
 
 # OpenSSL's X509_V_ERR_* that deserve another sentence than "not trusted".
 _CERTIFICATE_FAULTS = {9: "TLS_EXPIRED", 10: "TLS_EXPIRED", 62: "TLS_NAME", 64: "TLS_NAME"}
 
-_SENTENCES = {
-    "DNS": texts.DNS,
-    "CONNECTION_REFUSED": texts.CONNECTION_REFUSED,
-    "UNREACHABLE": texts.UNREACHABLE,
-    "TIMEOUT": texts.TIMEOUT,
-    "CONNECTION_LOST": texts.CONNECTION_LOST,
-    "PROXY_DNS": texts.PROXY_DNS,
-    "PROXY_UNREACHABLE": texts.PROXY_UNREACHABLE,
-    "PROXY_TIMEOUT": texts.PROXY_TIMEOUT,
-    "PROXY_AUTH_REQUIRED": texts.PROXY_AUTH_REQUIRED,
-    "PROXY_AUTH_WRONG": texts.PROXY_AUTH_WRONG,
-    "PROXY_DENIED": texts.PROXY_DENIED,
-    "PROXY_CANNOT_CONNECT": texts.PROXY_CANNOT_CONNECT,
-    "PROXY_TLS": texts.PROXY_TLS,
-    "TLS_UNTRUSTED": texts.TLS_UNTRUSTED,
-    "TLS_EXPIRED": texts.TLS_EXPIRED,
-    "TLS_NAME": texts.TLS_NAME,
-    "TLS_FAILED": texts.TLS_FAILED,
-    "OTHER_CONTENT": texts.OTHER_CONTENT,
-}
-
 
 def _named(code: str, words: Mapping[str, Any]) -> SiteFault:
-    return SiteFault(code, _SENTENCES[code].format(**words))
+    """The fault with this code, whose sentence has the same name."""
+    return SiteFault(code, str(getattr(texts, code)).format(**words))
 
 
 def _host(url: str) -> str:

@@ -17,27 +17,31 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from jwt.algorithms import ECAlgorithm
 
-from . import texts
 from .errors import Untrusted
+from .texts import texts
 
 ALGORITHM = "ES256"
 AUDIENCE = "licensing"
 KEY_SET_TYPE = "keys+jwt"
 SERVER_TOKEN_TYPE = "server+jwt"  # noqa: S105  (a media type)
 VERDICT_TYPE = "verdict+jwt"
+LICENSE_TYPE = "license+jwt"
 LONGEST_TOKEN = 1024 * 1024
 
 _COMMON_CLAIMS = ("iss", "aud", "sub", "cus", "gen", "seq", "jti", "iat", "nbf", "exp", "nonce")
 SERVER_TOKEN_CLAIMS = (*_COMMON_CLAIMS, "fp", "mode", "tz", "nxt", "ent")
 VERDICT_CLAIMS = (*_COMMON_CLAIMS, "code", "final")
+LICENSE_CLAIMS = (*(name for name in _COMMON_CLAIMS if name != "exp"), "cnf", "fp", "mode", "tz", "ent")
 
 
 @dataclass(frozen=True)
 class KeySet:
-    """The vendor's keys that may sign server tokens and verdicts, by `kid`; `raw` is the JWS they came in."""
+    """The vendor's keys by `kid`: `keys` may sign server tokens and verdicts, `file_keys` license files, and neither does the
+    other's work. `raw` is the JWS they came in."""
 
     version: int
     keys: Mapping[str, EllipticCurvePublicKey]
+    file_keys: Mapping[str, EllipticCurvePublicKey]
     revoked: frozenset[str]
     raw: str
 
@@ -72,6 +76,25 @@ class Verdict(Signed):
 
     code: str
     final: bool
+
+
+@dataclass(frozen=True)
+class License:
+    """A verified license of a server without a network (`typ: license+jwt`, B9). `expires_at` is None where it has no end;
+    `names` are for people: `customer`, `tax_id`, `installation`."""
+
+    raw: str
+    claims: Mapping[str, Any]
+    installation_id: str
+    sequence: tuple[int, int]
+    issued_at: int
+    expires_at: int | None
+    nonce: str
+    time_zone: str
+    fingerprint: Mapping[str, str]
+    key_thumbprint: str | None
+    entitlements: tuple[Mapping[str, Any], ...]
+    names: Mapping[str, str]
 
 
 def b64url(content: bytes) -> str:
@@ -121,13 +144,19 @@ def read_key_set(raw: str, root_keys: Sequence[Mapping[str, Any]], issuer: str) 
     version, keys, revoked = claims["version"], claims.get("keys"), claims.get("revoked", [])
     if not _is_whole(version) or not isinstance(keys, list) or not isinstance(revoked, list):
         raise Untrusted("KEY_SET_INVALID", texts.KEY_SET_INVALID)
-    usable = [key for key in keys if isinstance(key, dict) and key.get("use") == "server"]
-    return KeySet(version, _by_kid(usable), frozenset(kid for kid in revoked if isinstance(kid, str)), raw)
+    usable = [key for key in keys if isinstance(key, dict)]
+    return KeySet(
+        version,
+        _by_kid(key for key in usable if key.get("use") == "server"),
+        _by_kid(key for key in usable if key.get("use") == "file"),
+        frozenset(kid for kid in revoked if isinstance(kid, str)),
+        raw,
+    )
 
 
 def read_server_token(raw: str, key_set: KeySet, issuer: str) -> ServerToken:
     """Verifies a server token's signature and shape. Whether it has run out is for the caller, who knows the time."""
-    claims = _open_by(key_set, raw, typ=SERVER_TOKEN_TYPE, issuer=issuer, required=SERVER_TOKEN_CLAIMS)
+    claims = _open_by(key_set, key_set.keys, raw, typ=SERVER_TOKEN_TYPE, issuer=issuer, required=SERVER_TOKEN_CLAIMS)
     fingerprint, entitlements, confirmation = claims["fp"], claims["ent"], claims.get("cnf")
     lowest = claims.get("min") or {}
     if (
@@ -153,10 +182,38 @@ def read_server_token(raw: str, key_set: KeySet, issuer: str) -> ServerToken:
 
 def read_verdict(raw: str, key_set: KeySet, issuer: str) -> Verdict:
     """Verifies a verdict's signature and shape."""
-    claims = _open_by(key_set, raw, typ=VERDICT_TYPE, issuer=issuer, required=VERDICT_CLAIMS)
+    claims = _open_by(key_set, key_set.keys, raw, typ=VERDICT_TYPE, issuer=issuer, required=VERDICT_CLAIMS)
     if not isinstance(claims["code"], str) or not isinstance(claims["final"], bool):
         raise Untrusted("INVALID_TOKEN", texts.TOKEN_INVALID)
     return Verdict(**_common(raw, claims), code=claims["code"], final=claims["final"])
+
+
+def read_license(raw: str, key_set: KeySet, issuer: str) -> License:
+    """Verifies the license of a server without a network. Whether it has ended is for the caller, who knows the time."""
+    claims = _open_by(key_set, key_set.file_keys, raw, typ=LICENSE_TYPE, issuer=issuer, required=LICENSE_CLAIMS)
+    fingerprint, entitlements, confirmation = claims["fp"], claims["ent"], claims["cnf"]
+    names = claims.get("names", {})
+    if (
+        not isinstance(fingerprint, dict)
+        or not isinstance(entitlements, list)
+        or not all(isinstance(entitlement, dict) for entitlement in entitlements)
+        or not isinstance(confirmation, dict)
+        or not isinstance(claims["tz"], str)
+        or claims["mode"] != "offline"
+        or not isinstance(names, dict)
+        or not all(isinstance(name, str) for name in names.values())
+    ):
+        raise Untrusted("INVALID_TOKEN", texts.TOKEN_INVALID)
+    common = _common(raw, {"exp": 0, **claims})
+    return License(
+        **{**common, "expires_at": claims.get("exp")},
+        claims=claims,
+        time_zone=claims["tz"],
+        fingerprint=fingerprint,
+        key_thumbprint=confirmation.get("jkt"),
+        entitlements=tuple(entitlements),
+        names=names,
+    )
 
 
 def kid_of(raw: str) -> str | None:
@@ -184,10 +241,18 @@ def peek_installation(raw: str) -> str | None:
     return subject if isinstance(subject, str) else None
 
 
-def _open_by(key_set: KeySet, raw: str, *, typ: str, issuer: str, required: Sequence[str]) -> dict[str, Any]:
+def _open_by(
+    key_set: KeySet,
+    keys: Mapping[str, EllipticCurvePublicKey],
+    raw: str,
+    *,
+    typ: str,
+    issuer: str,
+    required: Sequence[str],
+) -> dict[str, Any]:
     if kid_of(raw) in key_set.revoked:
         raise Untrusted("KEY_REVOKED", texts.KEY_REVOKED)
-    return _open(raw, key_set.keys, typ=typ, issuer=issuer, audience=AUDIENCE, required=required)
+    return _open(raw, keys, typ=typ, issuer=issuer, audience=AUDIENCE, required=required)
 
 
 def _open(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from license_manager import checking, profile, settings
+from license_manager import checking, language, profile, settings
 from license_manager.checking import Check
 from license_manager.fingerprint import digest
 from license_manager.home import Home
@@ -87,6 +87,15 @@ class Site:
         manager = self.manager()
         state = manager.state()
         return manager.check(state, manager.clock(state).now())
+
+
+@pytest.fixture(autouse=True)
+def english(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever language the machine that runs the tests speaks."""
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    language.use(None)
+    yield
+    language.use("en")
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ class FakeCloud:
         self.time_zone = "Europe/Rome"
         self.root = Key()
         self.signer = Key()
+        self.file_signer = Key()
         self.published = [self.signer]
         self.revoked: list[str] = []
         self.key_set_version = 1
@@ -152,7 +153,10 @@ class FakeCloud:
             "iss": ISSUER,
             "version": self.key_set_version,
             "iat": int(self.now),
-            "keys": [{**key.jwk, "use": "server"} for key in self.published],
+            "keys": [
+                *({**key.jwk, "use": "server"} for key in self.published),
+                {**self.file_signer.jwk, "use": "file"},
+            ],
             "revoked": self.revoked,
             **changes,
         }
@@ -183,6 +187,25 @@ class FakeCloud:
             "min": {"agent_version": None, "app_version": None},
             "ent": [_sparse(entitlement) for entitlement in self.entitlements],
         }
+
+    def license_file(self, request: str, signer: Key | None = None, **changes: Any) -> bytes:
+        """The license file for a request file, as the portal gives it."""
+        shown = jwt.get_unverified_header(request)["jwk"]
+        asked = jwt.decode(request, jwt.PyJWK(shown, "ES256"), algorithms=["ES256"], options={"verify_iat": False})
+        server = self.servers["ins_1"]
+        server.gen += 1
+        claims = self.token_claims(server, asked["nonce"])
+        for name in ("exp", "nxt", "min"):
+            del claims[name]
+        claims |= {
+            "cnf": {"jkt": thumbprint(shown)},
+            "fp": asked["fp"],
+            "mode": "offline",
+            "names": {"customer": "Officine Lombarde S.p.A.", "tax_id": "IT00743110157", "installation": "Milano"},
+            **changes,
+        }
+        license = (signer or self.file_signer).sign(claims, "license+jwt")
+        return json.dumps({"license": license, "keyset": self.key_set()}, indent=1).encode()
 
     # The API
 

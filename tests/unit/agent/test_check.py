@@ -254,7 +254,7 @@ def test_what_was_wrong_for_a_moment_is_looked_at_again(
     site: Site, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.activate()
-    fail_once(monkeypatch, os, "open", site.path, OSError(24, "Too many open files"))
+    fail_once(monkeypatch, os, "open", site.path / "state.json", OSError(24, "Too many open files"))
     assert product().code == "STATE_NOT_PRIVATE"
     site.computer.monotonic += 1
     assert product().allowed
@@ -294,7 +294,7 @@ def test_a_home_that_this_user_may_not_enter_is_not_private(
 ) -> None:
     site.activate()
     forbidden = PermissionError(13, "Permission denied")
-    fail_once(monkeypatch, os, "open", site.path, forbidden)
+    fail_once(monkeypatch, os, "open", site.path / "state.json", forbidden)
     fail_once(monkeypatch, os, "stat", site.path, forbidden)
     answer = product()
     assert (answer.status, answer.code) == ("refused", "STATE_NOT_PRIVATE")

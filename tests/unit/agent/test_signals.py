@@ -42,7 +42,7 @@ def test_run_ends_at_once_and_well(number: signal.Signals, site: Site) -> None:
     site.path.mkdir(mode=0o700)
     (site.path / "vendor.json").write_text(json.dumps(site.cloud.profile()))
     with subprocess.Popen(
-        [sys.executable, "-c", "from license_manager.cli import main; main()", "--home", str(site.path), "run"],
+        [sys.executable, "-c", "from license_manager.__main__ import main; main()", "--home", str(site.path), "run"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
