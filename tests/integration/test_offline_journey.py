@@ -66,6 +66,12 @@ class Server:
         return manager.check(state, manager.clock(state).now())
 
 
+@pytest.fixture(autouse=True)
+def at_home(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library is called directly here: as at the home site, whichever site's function ran last."""
+    monkeypatch.setenv("HOME_SITE", "true")
+
+
 @pytest.fixture
 def place(cloud: Cloud) -> tuple[str, str]:
     assign(cloud, "Brescia")

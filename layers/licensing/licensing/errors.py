@@ -184,7 +184,7 @@ class OfflineRequestUsed(LicensingError):
 
     code, status = "OFFLINE_REQUEST_USED", 409
     detail = mark(
-        "This request file was used before. Make a new one on the server: license-manager offline request --new"
+        "This request file was used before. Make a new one on the server with `license-manager offline request --new`."
     )
 
 
