@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
-from licensing import people
+from licensing import identity, people
 from licensing.errors import LicensingError, PasswordRefused, SignInFailed, TooManyRequests
 from licensing.http.pages import Visit, explain, form, page, see_other, visit
 from licensing.rules.people import User
@@ -56,7 +56,7 @@ def sign_out() -> Response[str]:
     here = visit(router)
     form(here)
     store.delete_session(here.secret)
-    here.set_session("0")
+    here.set_session(identity.new_secret())
     return see_other(here, "/portal/login", "signed-out")
 
 
@@ -112,7 +112,7 @@ def accept(secret: str) -> Response[str]:
     name, password = fields.get("name", "")[:128], fields.get("password", "")
     try:
         _check_repeated(password, fields)
-        user = people.accept(secret, name or found.email, password, here.language.tag, here.now)
+        user = people.accept(secret, name or found.email, password, here.language.tag, here.by, here.now)
     except PasswordRefused as error:
         return _choose_again(here, error, email=found.email, name=name, ask_name=True)
     return _go_on(here, user)
@@ -134,7 +134,7 @@ def set_password(secret: str) -> Response[str]:
     user = people.find_reset(secret, here.now)
     try:
         _check_repeated(fields.get("password", ""), fields)
-        people.reset_password(secret, fields.get("password", ""), here.now)
+        user = people.reset_password(secret, fields.get("password", ""), here.by, here.now)
     except PasswordRefused as error:
         return _choose_again(here, error, email=user.email, name=user.name, ask_name=False)
     return _go_on(here, user)
