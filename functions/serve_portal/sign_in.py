@@ -111,7 +111,7 @@ def accept(secret: str) -> Response[str]:
     found = people.find_invitation(secret, here.now)
     name, password = fields.get("name", "")[:128], fields.get("password", "")
     try:
-        _check_repeated(password, fields)
+        check_repeated(password, fields)
         user = people.accept(secret, name or found.email, password, here.language.tag, here.by, here.now)
     except PasswordRefused as error:
         return _choose_again(here, error, email=found.email, name=name, ask_name=True)
@@ -133,7 +133,7 @@ def set_password(secret: str) -> Response[str]:
     fields = form(here)
     user = people.find_reset(secret, here.now)
     try:
-        _check_repeated(fields.get("password", ""), fields)
+        check_repeated(fields.get("password", ""), fields)
         user = people.reset_password(secret, fields.get("password", ""), here.by, here.now)
     except PasswordRefused as error:
         return _choose_again(here, error, email=user.email, name=user.name, ask_name=False)
@@ -146,7 +146,8 @@ class _NotRepeated(PasswordRefused):
     detail = mark("The two passwords are not the same.")
 
 
-def _check_repeated(password: str, fields: dict[str, str]) -> None:
+def check_repeated(password: str, fields: dict[str, str]) -> None:
+    """Both times the same. Raises PasswordRefused."""
     if password != fields.get("password_again"):
         raise _NotRepeated
 
