@@ -65,7 +65,15 @@ def create() -> Response[str]:
 
 def _new(here: Visit, fields: dict[str, str], error: LicensingError | None = None) -> Response[str]:
     facts = {"error": explain(here.language, error)} if error else {}
-    return page(here, "customer_new", error.status if error else 200, fields=fields, **_choices(here), **facts)
+    return page(
+        here,
+        "customer_new",
+        error.status if error else 200,
+        fields=fields,
+        contacts=forms.contacts(fields),
+        **_choices(here),
+        **facts,
+    )
 
 
 def _said(fields: dict[str, str]) -> dict[str, str]:

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
-from zoneinfo import available_timezones
 
+from babel.core import get_global
 from licensing.errors import LicensingError
 from licensing.http.pages import Visit
 from licensing.languages import LANGUAGES, Language
-from licensing.rules.zones import is_zone
 from licensing.texts import mark
 from pydantic import BaseModel, ValidationError
 
@@ -74,10 +73,7 @@ def countries(language: Language) -> list[tuple[str, str]]:
 @lru_cache
 def time_zones() -> list[str]:
     """The time zones of the world's places."""
-    places = (
-        zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "posix/", "right/"))
-    )
-    return sorted(zone for zone in places if is_zone(zone))
+    return sorted(zone for zone in get_global("zone_territories") if "/" in zone and not zone.startswith("Etc/"))
 
 
 def languages() -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Resellers: for the vendor."""
 
+from dataclasses import asdict
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
@@ -71,8 +72,10 @@ def _form(
     here: Visit, reseller: Reseller | None, fields: dict[str, str], error: LicensingError | None = None
 ) -> Response[str]:
     facts = {"error": explain(here.language, error)} if error else {}
+    shown = fields or (asdict(reseller) if reseller else {})
     return page(
-        here, "reseller", error.status if error else 200, reseller=reseller, fields=fields,
+        here, "reseller", error.status if error else 200, reseller=reseller, fields=shown,
+        contacts=forms.contacts(fields) or (reseller.contacts if reseller else ()),
         countries=forms.countries(here.language), language_names=forms.languages(), **facts,
     )  # fmt: skip
 
