@@ -288,6 +288,20 @@ def change_profile(
 # ── members ──
 
 
+def add_client(client_id: str, name: str, by: Origin, now: datetime) -> None:
+    """Make a machine client of the user pool known as one of the vendor's. Raises AlreadyRegistered."""
+    user = User(client_id, "", name, VENDOR)
+
+    def fill(transaction: TransactWrite) -> None:
+        store.put_in(transaction, user, new=True)
+        record_in(transaction, operation(VENDOR, by, "person.joined", now, client_id))
+
+    try:
+        tables.transact(fill)
+    except tables.ConditionFailed as error:
+        raise AlreadyRegistered from error
+
+
 def change_roles(organization: str, user_id: str, roles: tuple[Role, ...], by: Origin, now: datetime) -> User:
     """Say what a member of a customer may do (one role at least). Raises NotFound for somebody else's, LastAdministrator."""
 

@@ -270,7 +270,8 @@ def _license_item(customer_id: str, license: License) -> LicenseItem:
         place = f"{customer_id}#{license.license_id}"
         item.renewal_shard = str(zlib.crc32(place.encode()) % RENEWAL_SHARDS)
         item.ends_at = f"{license.last_day}#{place}#license" if license.last_day else None
-        item.care_ends_at = f"{license.care_until}#{place}#care" if license.care and license.care_until else None
+        if license.care and license.care_until and license.care_until != license.last_day:  # or they end as one
+            item.care_ends_at = f"{license.care_until}#{place}#care"
     return item
 
 
