@@ -26,6 +26,7 @@ POSTs take an `Idempotency-Key`; a replay returns the first answer for 24 hours.
 
 _SCHEMES: dict[str, Any] = {
     "server_token": HTTPBearer(description="The server token of the last answer, an expired one too."),
+    "user_token": HTTPBearer(description="An access token of the user pool, of a person or of a machine client."),
     "proof": APIKey.model_validate(
         {"name": "DPoP", "in": "header", "description": "A proof of possession (RFC 9449) with the claim `bh`."}
     ),

@@ -3,11 +3,11 @@
 from aws_lambda_powertools.event_handler import Response
 from licensing.http.pages import entry, pages, static
 
-from functions.serve_portal import customers, sign_in
+from functions.serve_portal import customers, me, overviews, people, resellers, sign_in
 
 portal = pages()
-portal.include_router(sign_in.router)
-portal.include_router(customers.router)
+for module in (sign_in, me, customers, people, resellers, overviews):
+    portal.include_router(module.router)
 
 
 @portal.get("/portal/static/<name>")

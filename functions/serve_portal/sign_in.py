@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
-from licensing import people
+from licensing import identity, people
 from licensing.errors import LicensingError, PasswordRefused, SignInFailed, TooManyRequests
 from licensing.http.pages import Visit, explain, form, page, see_other, visit
 from licensing.rules.people import User
@@ -56,7 +56,7 @@ def sign_out() -> Response[str]:
     here = visit(router)
     form(here)
     store.delete_session(here.secret)
-    here.set_session("0")
+    here.set_session(identity.new_secret())
     return see_other(here, "/portal/login", "signed-out")
 
 
@@ -111,8 +111,8 @@ def accept(secret: str) -> Response[str]:
     found = people.find_invitation(secret, here.now)
     name, password = fields.get("name", "")[:128], fields.get("password", "")
     try:
-        _check_repeated(password, fields)
-        user = people.accept(secret, name or found.email, password, here.language.tag, here.now)
+        check_repeated(password, fields)
+        user = people.accept(secret, name or found.email, password, here.language.tag, here.by, here.now)
     except PasswordRefused as error:
         return _choose_again(here, error, email=found.email, name=name, ask_name=True)
     return _go_on(here, user)
@@ -133,8 +133,8 @@ def set_password(secret: str) -> Response[str]:
     fields = form(here)
     user = people.find_reset(secret, here.now)
     try:
-        _check_repeated(fields.get("password", ""), fields)
-        people.reset_password(secret, fields.get("password", ""), here.now)
+        check_repeated(fields.get("password", ""), fields)
+        user = people.reset_password(secret, fields.get("password", ""), here.by, here.now)
     except PasswordRefused as error:
         return _choose_again(here, error, email=user.email, name=user.name, ask_name=False)
     return _go_on(here, user)
@@ -146,7 +146,8 @@ class _NotRepeated(PasswordRefused):
     detail = mark("The two passwords are not the same.")
 
 
-def _check_repeated(password: str, fields: dict[str, str]) -> None:
+def check_repeated(password: str, fields: dict[str, str]) -> None:
+    """Both times the same. Raises PasswordRefused."""
     if password != fields.get("password_again"):
         raise _NotRepeated
 

@@ -36,15 +36,15 @@ def _lines(stack: "Stack") -> Iterator[str]:
     yield f"  AWS      {stack.aws_url}   for AWS_ENDPOINT_URL, and functions.log in {_path(stack.directory)}"
     yield ""
     yield f"Portal     {site}/portal"
-    for each in stack.user_pool.users:
-        if each.password:
-            yield f"  {each.username:<44} {each.group}, {each.organization}"
+    for user in stack.user_pool.users:
+        if user.password:
+            yield f"  {user.username:<44} {user.group}, {user.organization}"
     yield f'  everybody\'s password is "{PASSWORD}"; what is mailed to them is in {site}/local/outbox'
     yield ""
     yield "Customers"
-    for each in stack.document["customers"]:
-        names = ", ".join(installation["name"] for installation in each["installations"])
-        yield f"  {each['tax_id']:<17} {each['name']} ({names})"
+    for one in stack.document["customers"]:
+        names = ", ".join(installation["name"] for installation in one["installations"])
+        yield f"  {one['tax_id']:<17} {one['name']} ({names})"
     yield ""
     yield "Next, in a second terminal:"
     yield ""

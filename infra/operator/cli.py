@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
 customers = typer.Typer(no_args_is_help=True, help="Customers and their activation windows.")
 installations = typer.Typer(no_args_is_help=True, help="Installations: tokens, release, disable, clones.")
+users = typer.Typer(no_args_is_help=True, help="Who may sign in: the vendor's people, anybody's, programs.")
 keys = typer.Typer(no_args_is_help=True, help="Signing keys: publish, switch, and go on verifying.")
 app.add_typer(customers, name="customers")
 app.add_typer(installations, name="installations")
+app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")
 
 out = Console()
@@ -354,6 +356,89 @@ def settle_clone(tax_id: TaxId, name: Name) -> None:
         account, key = _installation(tax_id, name)
         administration.settle_clone(account.customer.customer_id, key, _operator(), _now())
         _say("Settled. The next validation goes on.")
+
+
+# ── users ──
+
+
+@users.command("invite")
+def invite_user(
+    email: Annotated[str, typer.Argument(help="The e-mail address to invite.")],
+    vendor: Annotated[bool, typer.Option("--vendor", help="One of the vendor's own people.")] = False,
+    tax_id: Annotated[str, typer.Option("--customer", help="An administrator of the customer with this tax id.")] = "",
+) -> None:
+    """Make the link by which somebody chooses a password. It is printed, not mailed: hand it over, it is good for 14 days."""
+    from licensing import people
+    from licensing.rules.people import Invitation
+    from licensing.store import vendor as settings
+
+    with _told():
+        organization = _organization(vendor, tax_id)
+        roles: Any = () if vendor else ("administrator",)
+        path = people.invite_by_hand(Invitation(email, organization, roles), _operator(), _now())
+        _say(settings.get().portal_url + path)
+
+
+@users.command("list")
+def list_users(
+    tax_id: Annotated[str, typer.Argument(help="A customer's or a reseller's tax id.")] = "",
+    vendor: Annotated[bool, typer.Option("--vendor", help="The vendor's own people.")] = False,
+) -> None:
+    """List the people of the vendor, a reseller or a customer."""
+    from licensing.store import people
+
+    with _told():
+        table = _table("Name", "E-mail address", "Roles", "Id")
+        for each in people.members(_organization(vendor, tax_id)):
+            table.add_row(each.name, each.email or "(a program)", ", ".join(each.roles), each.user_id)
+        _show(table)
+
+
+@users.command("remove")
+def remove_user(
+    who: Annotated[str, typer.Argument(help="The e-mail address, or a program's client id.")],
+    pool: Annotated[str, typer.Option("--user-pool", envvar="USER_POOL_ID", help="The stack's output UserPoolId.")],
+) -> None:
+    """Take somebody out: the account is gone, and with it its sessions."""
+    from licensing import people
+    from licensing.store import people as store
+
+    os.environ["USER_POOL_ID"] = pool
+    with _told():
+        user = store.find_by_email(who) or store.get(who)
+        if user is None:
+            raise ValueError(f"Nobody has the address or client id {who}.")
+        people.remove(user.organization, user.user_id, _operator(), _now())
+        _say(f"{user.name} is removed.")
+
+
+@users.command("add-client")
+def add_client(
+    client_id: Annotated[str, typer.Argument(help="The stack's output ErpClientId, or another client's id.")],
+    name: Annotated[str, typer.Argument(help="What the operation log calls it.")],
+) -> None:
+    """Make a program known that calls the API for the vendor, such as its ERP."""
+    from licensing import people
+
+    with _told():
+        people.add_client(client_id, name, _operator(), _now())
+        _say(f"{name} may do what the vendor's people may.")
+
+
+def _organization(vendor: bool, tax_id: str) -> str:
+    from licensing import administration
+    from licensing.rules.people import VENDOR
+    from licensing.rules.tax_ids import normalize
+    from licensing.store import people
+
+    if vendor == bool(tax_id):
+        raise ValueError("Say whose: --vendor, or a tax id.")
+    if vendor:
+        return VENDOR
+    for each in people.resellers().values():
+        if each.tax_id == normalize(tax_id):
+            return each.reseller_id
+    return administration.find_account(tax_id).customer.customer_id
 
 
 # ── keys ──

@@ -45,12 +45,23 @@ def servers_of(account: Account, now: datetime) -> dict[str, tuple[Status, Serve
 
 
 def open_window(tax_id: str, duration: timedelta, by: Origin, now: datetime) -> datetime:
-    """Open the window in which a customer's tax id alone is enough to activate (A1); returns its end (UTC)."""
+    """Open the window in which a customer's tax id alone is enough to activate (A1), or move its end, which is returned (UTC).
+
+    Raises NotFound.
+    """
     customer = find_account(tax_id).customer
     until = now + duration
     told = operation(customer.customer_id, by, "window.opened", now, customer.customer_id, until=until.isoformat())
     tables.transact(lambda transaction: _open_window_in(transaction, customer.tax_id, until, told))
     return until
+
+
+def close_window(tax_id: str, by: Origin, now: datetime) -> None:
+    """Close the window at once. Raises NotFound."""
+    customer = find_account(tax_id).customer
+    told = operation(customer.customer_id, by, "window.closed", now, customer.customer_id)
+    if activation_requests.window_until(customer.tax_id, now):
+        tables.transact(lambda transaction: _open_window_in(transaction, customer.tax_id, now, told))
 
 
 def _open_window_in(transaction: TransactWrite, tax_id: str, until: datetime, told: Operation) -> None:
@@ -62,7 +73,7 @@ def rotate_activation_token(customer_id: str, installation_id: str, by: Origin, 
     """Replace an installation's activation token; the old one is unknown from then on. Returns the new one."""
     token = identity.new_secret()
     told = operation(customer_id, by, "token.rotated", now, installation_id)
-    _change_account(
+    change_account(
         told,
         lambda account: rules.change_installation(
             account, installation_id, lambda each: replace(each, activation_token=token)
@@ -86,13 +97,13 @@ def disable(customer_id: str, installation_id: str, by: Origin, now: datetime) -
         offline.check_held(account, disabled, now)
         return disabled
 
-    _change_account(operation(customer_id, by, "installation.disabled", now, installation_id), change)
+    change_account(operation(customer_id, by, "installation.disabled", now, installation_id), change)
 
 
 def enable(customer_id: str, installation_id: str, by: Origin, now: datetime) -> None:
     """Enable an installation again. Nothing is assigned to it until somebody does."""
     told = operation(customer_id, by, "installation.enabled", now, installation_id)
-    _change_account(
+    change_account(
         told,
         lambda account: rules.change_installation(account, installation_id, lambda each: replace(each, disabled=False)),
     )
@@ -109,7 +120,7 @@ def set_log_retention(customer_id: str, days: int, by: Origin, now: datetime) ->
         retention = retention_rules.change(account.customer.log_retention, days, now)
         return replace(account, customer=account.customer.keeping_log(retention))
 
-    return _change_account(told, change).customer.log_retention
+    return change_account(told, change).customer.log_retention
 
 
 def release_installation(customer_id: str, installation_id: str, by: Origin, now: datetime) -> bool:
@@ -135,7 +146,7 @@ def settle_clone(customer_id: str, installation_id: str, by: Origin, now: dateti
     _change_server(operation(customer_id, by, "clone.settled", now, installation_id), settle)
 
 
-def _change_account(told: Operation, change: Callable[[Account], Account]) -> Account:
+def change_account(told: Operation, change: Callable[[Account], Account]) -> Account:
     """Change a customer's account, and tell so. What changes nothing is not told."""
 
     def attempt() -> Account:

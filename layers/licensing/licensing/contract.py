@@ -78,7 +78,7 @@ _ANSWER = {
 }
 
 
-def _example(example: dict[str, Any]) -> ConfigDict:
+def example(example: dict[str, Any]) -> ConfigDict:
     """What one looks like, for the OpenAPI document."""
     return ConfigDict(json_schema_extra={"examples": [example]})
 
@@ -155,7 +155,7 @@ class ServerReport(Body):
 class ActivationRequest(Body):
     """Begin an activation by tax id (A1)."""
 
-    model_config = _example({"tax_id": "IT00743110157"})
+    model_config = example({"tax_id": "IT00743110157"})
 
     tax_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -163,7 +163,7 @@ class ActivationRequest(Body):
 class CodeEntry(Body):
     """The one-time code from the e-mail."""
 
-    model_config = _example({"code": "123456"})
+    model_config = example({"code": "123456"})
 
     code: Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 
@@ -171,7 +171,7 @@ class CodeEntry(Body):
 class Activation(ServerReport):
     """Activate a server: by activation token, or by ticket and chosen installation."""
 
-    model_config = _example({"activation_token": "mfrggzdfmztwq2lknnwg23tpobyxe43u", "public_key": _KEY, **_REPORT})
+    model_config = example({"activation_token": "mfrggzdfmztwq2lknnwg23tpobyxe43u", "public_key": _KEY, **_REPORT})
 
     activation_token: Secret | None = None
     ticket: Secret | None = None
@@ -198,7 +198,7 @@ TokenInBody = Annotated[
 class Validation(ServerReport):
     """The daily validation."""
 
-    model_config = _example({**_REPORT, "usage": {"advanced-queueing": 17}})
+    model_config = example({**_REPORT, "usage": {"advanced-queueing": 17}})
 
     usage: Annotated[
         dict[Annotated[Text, StringConstraints(min_length=1, max_length=64)], Annotated[int, Field(ge=0, le=2**53)]],
@@ -210,7 +210,7 @@ class Validation(ServerReport):
 class Deactivation(Body):
     """A server gives itself up."""
 
-    model_config = _example({"nonce": _NONCE})
+    model_config = example({"nonce": _NONCE})
 
     nonce: Nonce
     server_token: TokenInBody = None
@@ -219,7 +219,7 @@ class Deactivation(Body):
 class CodeSent(Answer):
     """A one-time code is on its way, if there is anybody to send it to; the answer doesn't tell."""
 
-    model_config = _example({"request_id": "req_019a9c0f2d00c5a1b2", "delivery": "email", "expires_in": 600})
+    model_config = example({"request_id": "req_019a9c0f2d00c5a1b2", "delivery": "email", "expires_in": 600})
 
     request_id: str
     delivery: Literal["email"] = "email"
@@ -244,7 +244,7 @@ class InstallationChoice(Answer):
 class Ticket(Answer):
     """Who you are, and what you may activate with this ticket."""
 
-    model_config = _example(
+    model_config = example(
         {
             "ticket": "req_019a9c0f2d00c5a1b2.mfrggzdfmztwq2lknnwg23tpobyxe43u",
             "customer": _CUSTOMER,
@@ -318,7 +318,7 @@ class MessageAnswer(_Sparse):
 class ValidationAnswer(_Sparse):
     """Yes with a server token, or no with a verdict; both signed, both bound to the request's nonce."""
 
-    model_config = _example(_ANSWER)
+    model_config = example(_ANSWER)
 
     sparse = frozenset({"server_token", "verdict"})
 
@@ -344,7 +344,7 @@ class ValidationAnswer(_Sparse):
 class DeactivationAnswer(Answer):
     """The installation can be activated elsewhere."""
 
-    model_config = _example(
+    model_config = example(
         {
             "deactivated": True,
             "installation": {"installation_id": "ins_019a9c0f2d00d4", "name": "Milano"},
@@ -370,7 +370,7 @@ class GivenUp(Answer):
 class OfflineLicense(Answer):
     """The license file for an offline server. ``until`` is when it ends; null: never."""
 
-    model_config = _example(
+    model_config = example(
         {
             "file_name": "license-milano.json",
             "content": '{"license": "eyJ…", "keyset": "eyJ…"}',
@@ -388,7 +388,7 @@ class OfflineLicense(Answer):
 class OfflineDeactivation(Answer):
     """The receipt was accepted: the installation is available again, and what is assigned to it can be changed."""
 
-    model_config = _example(
+    model_config = example(
         {
             "deactivated": True,
             "installation": {"installation_id": "ins_019a9c0f2d00d4", "name": "Milano", "mode": "online"},
@@ -404,7 +404,7 @@ class OfflineDeactivation(Answer):
 class Ping(Answer):
     """We are here."""
 
-    model_config = _example(
+    model_config = example(
         {
             "message": "successfully connected",
             "site": "primary",

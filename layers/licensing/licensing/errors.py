@@ -106,6 +106,20 @@ class AlreadyRegistered(LicensingError):
     detail = mark("This e-mail address has an account already. Sign in with it.")
 
 
+class TaxIdExists(LicensingError):
+    """Raised when somebody has this tax id already."""
+
+    code, status = "TAX_ID_EXISTS", 409
+    detail = mark("There is a company with this tax id already.")
+
+
+class LastAdministrator(LicensingError):
+    """Raised when a customer would be left without an administrator."""
+
+    code, status = "LAST_ADMINISTRATOR", 409
+    detail = mark("This is the only administrator. Make somebody else one first.")
+
+
 class CodeWrong(LicensingError):
     """Raised when the one-time code does not match; also for a tax id that nobody has."""
 
@@ -257,6 +271,13 @@ class OfflineFileAltered(LicensingError):
     )
 
 
+class EmailInvalid(LicensingError):
+    """Raised when an account can't have this e-mail address."""
+
+    code, status = "EMAIL_INVALID", 422
+    detail = mark("This is not an e-mail address that we can write to. Check for a typing error.")
+
+
 class IdempotencyKeyReused(LicensingError):
     """Raised when an Idempotency-Key comes back with another body."""
 
@@ -289,11 +310,9 @@ class TemporarilyUnavailable(LicensingError):
 
 
 class OnlyAtHomeSite(TemporarilyUnavailable):
-    """Raised by the standby site for what only the home site may decide (activation, deactivation)."""
+    """Raised by the standby site for all that only the home site may decide: all but validations."""
 
-    detail = mark(
-        "This site validates only. Activations and deactivations are served by the other site; try again there."
-    )
+    detail = mark("This site validates only. Everything else is served by the other site; try again there.")
 
 
 def catalogue() -> list[type[LicensingError]]:

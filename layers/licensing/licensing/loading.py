@@ -315,10 +315,7 @@ def _faults(
     vendor: vendor_rules.Vendor,
 ) -> Iterator[str]:
     """What no single part can know: references between them, and doubles."""
-    if vendor.lowest_app_version is not None and vendor.lowest_app_version not in vendor.releases:
-        yield f"vendor: lowest_app_version {vendor.lowest_app_version} is not among the releases"
-    if vendor.window.end <= vendor.window.start:
-        yield "vendor: the validation_window must end later than it begins"
+    yield from (f"vendor: {member}: {fault}" for member, fault in vendor_rules.faults(vendor))
     for product in catalogue.products.values():
         if product.application not in catalogue.applications:
             yield f"product {product.sku}: there is no application {product.application}"

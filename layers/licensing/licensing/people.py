@@ -5,17 +5,29 @@ administrator, or, for the address of a customer's registered contact, from ours
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel
 from pynamodb.transactions import TransactWrite
 
 from licensing import deployment, identity, mail, user_pool
-from licensing.errors import AlreadyRegistered, LinkInvalid, NotFound, SignInFailed
+from licensing.errors import (
+    AlreadyRegistered,
+    EmailInvalid,
+    InvalidRequest,
+    LastAdministrator,
+    LinkInvalid,
+    NotFound,
+    SignInFailed,
+)
+from licensing.operations import operation, record_in
 from licensing.rules import limits
-from licensing.rules.people import VENDOR, Invitation, Notification, Role, User, email_key
+from licensing.rules.operations import Origin
+from licensing.rules.people import VENDOR, Invitation, Notification, Role, User, email_key, is_email, organization_kind
 from licensing.store import accounts, tables
 from licensing.store import limits as limit_store
 from licensing.store import people as store
@@ -41,6 +53,8 @@ class Message(BaseModel):
 
 def sign_in(email: str, password: str, now: datetime) -> str:
     """Begin a session for whoever has this password; returns its secret. Raises SignInFailed, TooManyRequests."""
+    if not is_email(email):
+        raise SignInFailed
     limit_store.count_try(limits.SIGN_INS, email_key(email), now)
     user = store.get(user_pool.sign_in(email, password))
     if user is None:
@@ -51,22 +65,92 @@ def sign_in(email: str, password: str, now: datetime) -> str:
 def begin_session(user: User, now: datetime) -> str:
     """Begin a session for a user who has shown to be it; returns its secret."""
     secret = identity.new_secret()
-    store.put_session(secret, user.user_id, now, now + SESSION_LIFE)
+    store.put_session(secret, user, now + SESSION_LIFE)
     return secret
 
 
 # ── invitations ──
 
 
-def invite(invitation: Invitation, now: datetime) -> None:
-    """Invite an e-mail address into an organization: the link in the e-mail is good for two weeks."""
-    secret = identity.new_secret()
+def invite(
+    invitation: Invitation, by: Origin, now: datetime, also: tables.Also = tables.nothing
+) -> None:  # fmt: skip
+    """Invite an e-mail address into an organization: the link in the e-mail is good for two weeks, an earlier one not any more.
+
+    An address that has an account elsewhere is invited all the same: who is known is not told.
+
+    Raises EmailInvalid, AlreadyRegistered, TooManyRequests.
+    """
+    secret = _check_invitation(invitation, now)
     _mail("invitation", invitation.email, secret)
-    store.put_invitation(secret, invitation, now + INVITATION_LIFE)
+    _put_invitation(secret, invitation, by, now, also)
+
+
+def invite_by_hand(invitation: Invitation, by: Origin, now: datetime) -> str:
+    """The same without an e-mail: the link's path, for an operator to hand over. Raises as ``invite`` does."""
+    secret = _check_invitation(invitation, now)
+    _put_invitation(secret, invitation, by, now)
+    return _link(secret)
+
+
+def _check_invitation(invitation: Invitation, now: datetime) -> str:
+    if not is_email(invitation.email):
+        raise EmailInvalid
+    if organization_kind(invitation.organization) == "customer" and not invitation.roles:
+        raise InvalidRequest  # of a customer's people, everybody has a role
+    known = store.find_by_email(invitation.email)
+    if known and known.organization == invitation.organization:
+        raise AlreadyRegistered
+    limit_store.check(limits.INVITATIONS, invitation.organization, now)
+    return identity.new_secret()
+
+
+def _put_invitation(
+    secret: str, invitation: Invitation, by: Origin, now: datetime, also: tables.Also = tables.nothing
+) -> None:
+    earlier = [key for key, (each, _) in store.invitations(invitation.organization, now).items()
+               if email_key(each.email) == email_key(invitation.email)]  # fmt: skip
+
+    def fill(transaction: TransactWrite) -> None:
+        reference = store.put_invitation_in(transaction, secret, invitation, now + INVITATION_LIFE)
+        roles = ", ".join(invitation.roles)
+        record_in(transaction, operation(invitation.organization, by, "person.invited", now, reference, roles=roles))
+        also(transaction)
+
+    limit_store.counting(limits.INVITATIONS, invitation.organization, now, fill)
+    for reference in earlier:  # dying here leaves two links, each good for the same
+        _withdraw(invitation.organization, reference)
+
+
+def withdraw_invitation(organization: str, reference: str, by: Origin, now: datetime) -> None:
+    """Let an open invitation end now; one that is over, or another organization's, is left alone."""
+    told = operation(organization, by, "person.uninvited", now, reference)
+    _withdraw(organization, reference, lambda transaction: record_in(transaction, told))
+
+
+def _withdraw(organization: str, reference: str, also: tables.Also = tables.nothing) -> None:
+    def fill(transaction: TransactWrite) -> None:
+        store.withdraw_invitation_in(transaction, organization, reference)
+        also(transaction)
+
+    with suppress(tables.ConditionFailed):
+        tables.transact(fill)
+
+
+def resend_invitation(organization: str, reference: str, by: Origin, now: datetime) -> None:
+    """Invite the same person anew: another link, another two weeks. Raises NotFound, and what ``invite`` raises."""
+    if reference not in (opened := store.invitations(organization, now)):
+        raise NotFound
+    invite(opened[reference][0], by, now)
 
 
 def register(email: str, now: datetime) -> None:
-    """Send an invitation to whom this address makes a registered contact of a customer. Whether it does is not told."""
+    """Send an invitation to whom this address makes a registered contact of a customer. Whether it does is not told.
+
+    Raises TooManyRequests.
+    """
+    if not is_email(email):
+        return
     limit_store.count_try(limits.LINKS_BY_MAIL, email_key(email), now)
     _mail("registration", email_key(email), identity.new_secret())
 
@@ -79,12 +163,13 @@ def find_invitation(secret: str, now: datetime) -> Invitation:
     return invitation
 
 
-def accept(secret: str, name: str, password: str, language: str, now: datetime) -> User:
+def accept(secret: str, name: str, password: str, language: str, by: Origin, now: datetime) -> User:
     """Make the account that an invitation leads to. Dying before its end leaves an account that belongs nowhere, which the
     same link completes.
 
     Raises LinkInvalid, AlreadyRegistered, PasswordRefused.
     """
+    user_pool.check_password(password)
     invitation = find_invitation(secret, now)
     if store.find_by_email(invitation.email):
         raise AlreadyRegistered
@@ -93,15 +178,26 @@ def accept(secret: str, name: str, password: str, language: str, now: datetime) 
         user_id, email_key(invitation.email), name, invitation.organization, invitation.roles, language
     )  # fmt: skip
 
+    joined = replace(by, kind=user.kind, id=user_id, name=name)
+    told = operation(user.organization, joined, "person.joined", now, user_id, roles=", ".join(user.roles))
+
     def fill(transaction: TransactWrite) -> None:
         store.accept_invitation_in(transaction, secret, invitation.organization)
         store.put_in(transaction, user, new=True)
+        record_in(transaction, told)
 
     try:
         tables.transact(fill)
     except tables.ConditionFailed as error:
-        raise LinkInvalid from error
+        raise (AlreadyRegistered if store.find_by_email(invitation.email) else LinkInvalid) from error
     logger.info("registered", user_id=user_id, organization=user.organization)
+    return _reread(user_id)
+
+
+def _reread(user_id: str) -> User:
+    user = store.get(user_id)
+    if user is None:
+        raise NotFound
     return user
 
 
@@ -109,7 +205,9 @@ def accept(secret: str, name: str, password: str, language: str, now: datetime) 
 
 
 def request_reset(email: str, now: datetime) -> None:
-    """Mail a link by which a new password is chosen, if anybody has this address; that is not told."""
+    """Mail a link by which a new password is chosen, if anybody has this address; that is not told. Raises TooManyRequests."""
+    if not is_email(email):
+        return
     secret = identity.new_secret()
     limit_store.check(limits.LINKS_BY_MAIL, email_key(email), now)
     _mail("password_reset", email_key(email), secret)
@@ -129,50 +227,134 @@ def find_reset(secret: str, now: datetime) -> User:
     return user
 
 
-def reset_password(secret: str, password: str, now: datetime) -> User:
+def reset_password(secret: str, password: str, by: Origin, now: datetime) -> User:
     """Choose a new password; all sessions so far are over. Raises LinkInvalid, PasswordRefused."""
+    user_pool.check_password(password)
     user = find_reset(secret, now)
     user_pool.set_password(user.email, password)
-
-    def fill(transaction: TransactWrite) -> None:
-        store.use_reset_in(transaction, secret)
-        store.put_in(transaction, replace(user, signed_out_at=now))
-
-    try:
-        tables.transact(fill)
-    except tables.ConditionFailed as error:
-        raise LinkInvalid from error
-    return user
+    by = replace(by, kind=user.kind, id=user.user_id, name=user.name)
+    return _end_sessions(
+        lambda: find_reset(secret, now), by, now, lambda transaction: store.use_reset_in(transaction, secret)
+    )
 
 
-def change_password(user: User, current: str, password: str, now: datetime) -> None:
+def change_password(user: User, current: str, password: str, by: Origin, now: datetime) -> User:
     """Replace a password by who knows it; all sessions so far are over. Raises SignInFailed, PasswordRefused, TooManyRequests."""
+    user_pool.check_password(password)
     limit_store.count_try(limits.SIGN_INS, email_key(user.email), now)
     user_pool.sign_in(user.email, current)
     user_pool.set_password(user.email, password)
-    _put(replace(user, signed_out_at=now))
+    return _end_sessions(lambda: _reread(user.user_id), by, now)
+
+
+def _end_sessions(
+    find: Callable[[], User],
+    by: Origin,
+    now: datetime,
+    also: tables.Also = tables.nothing,
+) -> User:
+    """End all sessions of who has another password now. ``find`` is asked again when another write came between."""
+
+    def attempt() -> User:
+        user = find()
+        told = operation(user.organization, by, "person.password_changed", now, user.user_id)
+
+        def fill(transaction: TransactWrite) -> None:
+            also(transaction)
+            store.put_in(transaction, replace(user, sessions=user.sessions + 1))
+            record_in(transaction, told)
+
+        tables.transact(fill)
+        return user
+
+    user = tables.unraced(attempt)
+    user_pool.sign_out(user.email)
+    return _reread(user.user_id)
 
 
 def change_profile(
     user: User, *, name: str, language: str | None, unsubscribed: tuple[Notification, ...]
 ) -> User:  # fmt: skip
     """Change what is a user's own: name, language, e-mails."""
-    changed = replace(user, name=name, language=language, unsubscribed=unsubscribed)
-    _put(changed)
-    return changed
+
+    def attempt() -> User:
+        changed = replace(_reread(user.user_id), name=name, language=language, unsubscribed=unsubscribed)
+        tables.transact(lambda transaction: store.put_in(transaction, changed))
+        return changed
+
+    return tables.unraced(attempt)
 
 
-def change_roles(organization: str, user_id: str, roles: tuple[Role, ...]) -> None:
-    """Say what a member of an organization may do. Raises NotFound for somebody else's."""
-    _put(replace(_member(organization, user_id), roles=roles))
+# ── members ──
 
 
-def remove(organization: str, user_id: str) -> None:
-    """Take a member out of an organization: the account is gone, and with it its sessions. Raises NotFound."""
-    user = _member(organization, user_id)
-    store.delete(user)
+def add_client(client_id: str, name: str, by: Origin, now: datetime) -> None:
+    """Make a machine client of the user pool known as one of the vendor's. Raises AlreadyRegistered."""
+    user = User(client_id, "", name, VENDOR)
+
+    def fill(transaction: TransactWrite) -> None:
+        store.put_in(transaction, user, new=True)
+        record_in(transaction, operation(VENDOR, by, "person.joined", now, client_id))
+
+    try:
+        tables.transact(fill)
+    except tables.ConditionFailed as error:
+        raise AlreadyRegistered from error
+
+
+def change_roles(organization: str, user_id: str, roles: tuple[Role, ...], by: Origin, now: datetime) -> User:
+    """Say what a member of a customer may do (one role at least). Raises NotFound for somebody else's, LastAdministrator."""
+
+    def attempt() -> User:
+        before = _member(organization, user_id)
+        after = replace(before, roles=roles)
+        remaining = _remaining_administrator(before, after)
+
+        def fill(transaction: TransactWrite) -> None:
+            if remaining:
+                store.check_unchanged_in(transaction, remaining)
+            store.put_in(transaction, after)
+            record_in(
+                transaction, operation(organization, by, "person.roles_changed", now, user_id, roles=", ".join(roles))
+            )
+
+        if before.roles != roles:
+            tables.transact(fill)
+        return after
+
+    return tables.unraced(attempt)
+
+
+def remove(organization: str, user_id: str, by: Origin, now: datetime) -> None:
+    """Take a member out of an organization: the account is gone, and with it its sessions. Raises NotFound, LastAdministrator."""
+
+    def attempt() -> User:
+        user = _member(organization, user_id)
+        remaining = _remaining_administrator(user, None)
+
+        def fill(transaction: TransactWrite) -> None:
+            if remaining:
+                store.check_unchanged_in(transaction, remaining)
+            store.delete_in(transaction, user)
+            record_in(transaction, operation(organization, by, "person.removed", now, user_id))
+
+        tables.transact(fill)
+        return user
+
+    user = tables.unraced(attempt)
     if user.email:
         user_pool.delete_user(user.email)
+
+
+def _remaining_administrator(before: User, after: User | None) -> User | None:
+    """Who stays an administrator of a customer when another ceases to be one. Raises LastAdministrator for nobody."""
+    ceases = "administrator" in before.roles and not (after and "administrator" in after.roles)
+    if before.kind != "customer" or not ceases:
+        return None
+    for each in store.members(before.organization):
+        if each.user_id != before.user_id and "administrator" in each.roles:
+            return each
+    raise LastAdministrator
 
 
 def _member(organization: str, user_id: str) -> User:
@@ -180,10 +362,6 @@ def _member(organization: str, user_id: str) -> User:
     if user is None or user.organization != organization:
         raise NotFound
     return user
-
-
-def _put(user: User) -> None:
-    tables.transact(lambda transaction: store.put_in(transaction, user))
 
 
 # ── e-mails ──
@@ -194,6 +372,10 @@ def _mail(kind: str, email: str, secret: str) -> None:
     mail.queue(deployment.mail_queue_url(), message.model_dump())
 
 
+def _link(secret: str) -> str:
+    return f"/portal/invitations/{secret}"
+
+
 def send_invitation(message: Message, queued_at: float, now: datetime) -> None:
     """Mail an invitation. Raises NotYet, and what SES and DynamoDB raise."""
     invitation = store.find_invitation(message.secret, now)
@@ -201,7 +383,7 @@ def send_invitation(message: Message, queued_at: float, now: datetime) -> None:
         mail.orphaned(queued_at)
         return
     name = _organization_name(invitation.organization, now)
-    link = f"{vendor_settings(now).portal_url}/portal/invitations/{message.secret}"
+    link = vendor_settings(now).portal_url + _link(message.secret)
     _send("invitation", invitation.email, invitation.language, now, link=link, organization=name, invitation=invitation)
 
 
@@ -212,14 +394,19 @@ def send_registration(message: Message, queued_at: float, now: datetime) -> None
         link = f"{vendor_settings(now).portal_url}/portal/login"
         _send("registered_already", message.email, known.language, now, link=link)
         return
-    for number, customer_id in enumerate(store.customers_of_contact(message.email)):
+    for customer_id in store.customers_of_contact(message.email):
         customer = accounts.get_customer(customer_id)
         if customer is not None and not customer.deleted:
             # A secret of its own for each, and the same one when the message comes twice.
-            secret = identity.digest(message.secret, str(number))
+            secret = identity.digest(message.secret, customer_id)
             invitation = Invitation(message.email, customer_id, ("administrator",), language=customer.language)
-            store.put_invitation(secret, invitation, now + INVITATION_LIFE)
+            until = now + INVITATION_LIFE
+            tables.transact(partial(_put_invitation_in, secret=secret, invitation=invitation, until=until))
             send_invitation(Message(kind="invitation", email=message.email, secret=secret), queued_at, now)
+
+
+def _put_invitation_in(transaction: TransactWrite, secret: str, invitation: Invitation, until: datetime) -> None:
+    store.put_invitation_in(transaction, secret, invitation, until)
 
 
 def send_password_reset(message: Message, queued_at: float, now: datetime) -> None:

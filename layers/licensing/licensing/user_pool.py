@@ -7,11 +7,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from licensing import deployment
 from licensing.errors import PasswordRefused, SignInFailed, TemporarilyUnavailable
-from licensing.rules.people import email_key
+from licensing.rules.people import email_key, is_email
+
+#: Characters of a password.
+_SHORTEST, _LONGEST = 12, 256
 
 
 def sign_in(email: str, password: str) -> str:
     """The id of the user whose password this is. Raises SignInFailed, TemporarilyUnavailable."""
+    if not is_email(email) or not 0 < len(password) <= _LONGEST:
+        raise SignInFailed
     _call(
         "admin_initiate_auth",
         ClientId=deployment.user_pool_client_id(),
@@ -26,6 +31,7 @@ def put_user(email: str, password: str) -> str:
 
     Raises PasswordRefused, TemporarilyUnavailable.
     """
+    check_password(password)
     address = email_key(email)
     attributes = [{"Name": "email", "Value": address}, {"Name": "email_verified", "Value": "true"}]
     with suppress(_Exists):
@@ -36,13 +42,25 @@ def put_user(email: str, password: str) -> str:
 
 def set_password(email: str, password: str) -> None:
     """Replace a user's password. Raises PasswordRefused, SignInFailed for an unknown user, TemporarilyUnavailable."""
+    check_password(password)
     _call("admin_set_user_password", Username=email_key(email), Password=password, Permanent=True)
+
+
+def sign_out(email: str) -> None:
+    """Let no refresh token of this user be good any more; an access token runs on for its hour."""
+    _call("admin_user_global_sign_out", Username=email_key(email))
 
 
 def delete_user(email: str) -> None:
     """Forget an account, if there is one."""
     with suppress(SignInFailed):
         _call("admin_delete_user", Username=email_key(email))
+
+
+def check_password(password: str) -> None:
+    """Refuse what the user pool would, by its policy (infra/users.yaml). Raises PasswordRefused."""
+    if not _SHORTEST <= len(password) <= _LONGEST:
+        raise PasswordRefused
 
 
 def _id_of(email: str) -> str:

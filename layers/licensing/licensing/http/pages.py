@@ -24,18 +24,29 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from licensing import deployment, identity, languages
-from licensing.errors import FormExpired, InternalError, LicensingError, NotFound, PayloadTooLarge, Unauthorized
+from licensing.errors import (
+    FormExpired,
+    InternalError,
+    LicensingError,
+    NotFound,
+    OnlyAtHomeSite,
+    PayloadTooLarge,
+    Unauthorized,
+)
 from licensing.http.api import BODY_LIMIT, Handler, handles
 from licensing.http.requests import body_bytes, origin
 from licensing.languages import Language
 from licensing.rules import access
 from licensing.rules.operations import Origin
 from licensing.rules.people import User
+from licensing.rules.vendor import Vendor
 from licensing.store import people
 from licensing.store.vendor import cached as vendor_settings
 
 logger = Logger()
 
+#: Served at both sites: the page that leads to the other looks like all others.
+_STATIC_PATH = "/portal/static/"
 _COOKIE = "__Host-session"
 _HTML = "text/html; charset=utf-8"
 _POLICY = (
@@ -92,7 +103,7 @@ class Visit:
 
 
 def visit(router: BaseRouter) -> Visit:
-    """The request at hand."""
+    """The request at hand. Raises TemporarilyUnavailable."""
     event, now = cast("APIGatewayProxyEventV2", router.current_event), deployment.now()
     secret = _secret_in(event)
     user = people.session_of(secret, now) if secret else None
@@ -101,6 +112,13 @@ def visit(router: BaseRouter) -> Visit:
     if not secret:
         visit.set_session(identity.new_secret())
     return visit
+
+
+def _stranger(router: BaseRouter) -> Visit:
+    """The same without looking anybody up: for what is said when that is not possible."""
+    event = cast("APIGatewayProxyEventV2", router.current_event)
+    language = languages.language(languages.negotiate(event.headers.get("accept-language")))
+    return Visit(event, deployment.now(), "", None, language, origin(router))
 
 
 def _secret_in(event: APIGatewayProxyEventV2) -> str | None:
@@ -147,7 +165,7 @@ def page(visit: Visit, template: str, status: int = 200, **facts: Any) -> Respon
         "user": visit.user,
         "language": visit.language,
         "languages": languages.LANGUAGES,
-        "vendor": vendor_settings(visit.now),
+        "vendor": _vendor(visit.now),
         "form_token": visit.form_token,
         "may": lambda action: visit.user is not None and access.may(visit.user, action),
         "done": visit.query("done"),
@@ -156,6 +174,14 @@ def page(visit: Visit, template: str, status: int = 200, **facts: Any) -> Respon
     }
     body = _environment(visit.language).get_template(f"{template}.html").render(told)
     return Response(status, _HTML, body, dict(_HEADERS), visit.cookies)
+
+
+def _vendor(now: datetime) -> Vendor:
+    """The vendor's settings, or none rather than no page."""
+    try:
+        return vendor_settings(now)
+    except LicensingError:
+        return Vendor()
 
 
 def sorry(visit: Visit, error: LicensingError) -> Response[str]:
@@ -181,23 +207,43 @@ def pages() -> APIGatewayHttpResolver:
     """A resolver whose errors are pages; who has not signed in is led there, and back."""
     app = APIGatewayHttpResolver()
 
+    def here() -> Visit:
+        try:
+            return visit(app)
+        except LicensingError:
+            return _stranger(app)
+
     @handles(app, LicensingError)
     def refused(error: LicensingError) -> Response[str]:
-        here = visit(app)
         if isinstance(error, Unauthorized):
-            return see_other(here, f"/portal/login?{urlencode({'next': app.current_event.path})}")
-        return sorry(here, error)
+            return see_other(here(), f"/portal/login?{urlencode({'next': _asked_for(app)})}")
+        return sorry(here(), error)
 
     @handles(app, NotFoundError)
     def not_found(_: NotFoundError) -> Response[str]:
-        return sorry(visit(app), NotFound())
+        return sorry(here(), NotFound())
 
     @handles(app, Exception)
     def broken(error: Exception) -> Response[str]:
         logger.error("unexpected", error=type(error).__name__, stack=traceback.format_tb(error.__traceback__)[-8:])
-        return sorry(visit(app), InternalError())
+        return sorry(here(), InternalError())
 
+    def at_home(app: APIGatewayHttpResolver, answer: Callable[..., Response[str]]) -> Response[str]:
+        # Before anything looks at the session, and without raising, since errors are pages of a session too.
+        if deployment.is_home_site() or app.current_event.path.startswith(_STATIC_PATH):
+            return answer(app)
+        return page(_stranger(app), "elsewhere", OnlyAtHomeSite.status)
+
+    app.use(middlewares=[at_home])
     return app
+
+
+def _asked_for(app: APIGatewayHttpResolver) -> str:
+    """Where to go on after signing in: what was asked for, unless it was to do something."""
+    event = app.current_event
+    if event.request_context.http.method != "GET":
+        return ""
+    return event.path + (f"?{event.raw_query_string}" if event.raw_query_string else "")
 
 
 def entry(app: APIGatewayHttpResolver) -> Handler:
@@ -226,7 +272,7 @@ def static(name: str) -> Response[str]:
 @cache
 def _static_address(name: str) -> str:
     version = hashlib.sha256((_STATIC / name).read_bytes()).hexdigest()[:12]
-    return f"/portal/static/{name}?v={version}"
+    return f"{_STATIC_PATH}{name}?v={version}"
 
 
 @lru_cache

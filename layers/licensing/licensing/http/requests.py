@@ -85,8 +85,9 @@ def new_key(app: APIGatewayHttpResolver, public_key: dict[str, str] | None, now:
 def user_caller(app: APIGatewayHttpResolver) -> User:
     """Which user is calling, by the access token that the gateway's authorizer let through.
 
-    Raises Unauthorized for a token without a user of ours: an account alone belongs nowhere.
+    Raises OnlyAtHomeSite, and Unauthorized for a token without a user of ours: an account alone belongs nowhere.
     """
+    deployment.require_home_site()
     authorizer = app.current_event["requestContext"].get("authorizer") or {}
     subject = authorizer.get("jwt", {}).get("claims", {}).get("sub")
     user = people.get(subject) if subject else None

@@ -5,7 +5,7 @@ from typing import Literal
 
 from licensing.errors import Forbidden, NotFound
 from licensing.rules.accounts import Customer
-from licensing.rules.people import User
+from licensing.rules.people import VENDOR, User
 
 Action = Literal[
     "customer.list",
@@ -13,15 +13,22 @@ Action = Literal[
     "customer.create",
     "customer.change",
     "customer.delete",
+    "customer.resellers",
     "allocation.change",
     "installation.operate",
     "people.read",
     "people.invite",
     "people.manage",
     "window.open",
+    "reseller.list",
+    "reseller.read",
+    "reseller.change",
+    "team.manage",
+    "catalogue.read",
     "order.read",
     "order.create",
     "order.change",
+    "vendor.read",
     "vendor.change",
 ]
 #: A user's place: its organization's kind, or its role inside a customer.
@@ -35,15 +42,22 @@ ALLOWED: Mapping[Action, frozenset[Place]] = {
     "customer.create": frozenset({"vendor", "reseller"}),
     "customer.change": frozenset({"vendor", "administrator"}),
     "customer.delete": frozenset({"vendor"}),
+    "customer.resellers": frozenset({"vendor"}),
     "allocation.change": frozenset({"vendor", "reseller", "administrator"}),
     "installation.operate": frozenset({"vendor", "reseller", "administrator"}),
     "people.read": _ALL,
     "people.invite": frozenset({"vendor", "reseller", "administrator"}),
     "people.manage": frozenset({"vendor", "administrator"}),
     "window.open": frozenset({"vendor", "administrator"}),
+    "reseller.list": frozenset({"vendor"}),
+    "reseller.read": frozenset({"vendor", "reseller"}),
+    "reseller.change": frozenset({"vendor"}),
+    "team.manage": frozenset({"vendor", "reseller"}),
+    "catalogue.read": frozenset({"vendor", "reseller"}),
     "order.read": frozenset({"vendor", "reseller"}),
     "order.create": frozenset({"vendor", "reseller"}),
     "order.change": frozenset({"vendor", "reseller"}),
+    "vendor.read": frozenset({"vendor"}),
     "vendor.change": frozenset({"vendor"}),
 }
 
@@ -66,6 +80,17 @@ def require(user: User, action: Action, customer: Customer | None = None) -> Non
         Forbidden: it is, and this is not for the user to do.
     """
     if customer is not None and not _theirs(user, customer):
+        raise NotFound
+    if not may(user, action):
+        raise Forbidden
+
+
+def require_own(user: User, action: Action, organization: str) -> None:
+    """The same for what belongs to an organization that is not a customer: a reseller's, or the vendor's.
+
+    Raises NotFound for another's, Forbidden.
+    """
+    if user.organization not in (VENDOR, organization):
         raise NotFound
     if not may(user, action):
         raise Forbidden

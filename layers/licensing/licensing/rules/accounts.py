@@ -39,6 +39,8 @@ class Customer:
     log_retention_days: int = 365
     log_retention_shortening: Shortening | None = None
     deleted: bool = False
+    #: The day (UTC) on which it was.
+    deleted_on: date | None = None
     #: Who manages its licenses, beside itself.
     reseller_ids: tuple[str, ...] = ()
 
@@ -132,6 +134,9 @@ class Listed:
     country: str
     deleted: bool = False
     installation_ids: tuple[str, ...] = ()
+    deleted_on: date | None = None
+    #: The last day of its last license, ``date.max`` for a perpetual one; None where it never had any.
+    served_until: date | None = None
 
     def matches(self, search: str) -> bool:
         """Whether this is what somebody looks for: a part of the name, or of the tax id."""
@@ -142,9 +147,11 @@ class Listed:
 def listed(account: Account) -> Listed:
     """What lists show of a customer."""
     customer = account.customer
+    kept = (license for license in account.licenses.values() if license.state not in ("returned", "refunded"))
     return Listed(
         customer.customer_id, customer.name, customer.tax_id, customer.country, customer.deleted,
-        tuple(account.installations),
+        tuple(account.installations), customer.deleted_on,
+        max((license.last_day or date.max for license in kept), default=None),
     )  # fmt: skip
 
 

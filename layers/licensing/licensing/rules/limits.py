@@ -20,6 +20,8 @@ CODE_TRIES = Limit("code-tries", 20, timedelta(days=1))
 #: Per e-mail address, known or not.
 SIGN_INS = Limit("sign-ins", 10, timedelta(minutes=15))
 LINKS_BY_MAIL = Limit("links-by-mail", 3, timedelta(hours=1))
+#: Per organization that is invited into: enough for a large one's first day, too few to send junk with.
+INVITATIONS = Limit("invitations", 50, timedelta(days=1))
 #: Wrong or right, per request for a code.
 TRIES_PER_CODE = 5
 

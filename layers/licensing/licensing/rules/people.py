@@ -1,7 +1,7 @@
 """Who comes in: users with their organization and roles, resellers, invitations (B3)."""
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from licensing.rules.vendor import Contact
@@ -28,8 +28,10 @@ class User:
     #: None: as the browser says.
     language: str | None = None
     unsubscribed: tuple[Notification, ...] = ()
-    #: Sessions that began before this are over.
-    signed_out_at: datetime | None = None
+    #: Raised to end all sessions: each belongs to the number that it began under.
+    sessions: int = 0
+    #: Raised by each change, so that none is lost to another that read the same.
+    version: int = 0
 
     @property
     def kind(self) -> OrganizationKind:
@@ -70,11 +72,17 @@ class Invitation:
     invited_by: str = ""
 
 
-def same_email(one: str, other: str) -> bool:
-    """Whether two addresses are the same mailbox, as far as one can tell from outside."""
-    return email_key(one) == email_key(other)
+#: ASCII, since other letters fold into each other and one mailbox would be taken for another; as long as a user name may be.
+_EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9-]+(\.[a-z0-9-]+)+")
+_LONGEST_EMAIL = 128
+
+
+def is_email(text: str) -> bool:
+    """Whether this is an e-mail address that an account can have."""
+    address = email_key(text)
+    return len(address) <= _LONGEST_EMAIL and bool(_EMAIL.fullmatch(address))
 
 
 def email_key(email: str) -> str:
     """One spelling for each mailbox."""
-    return email.strip().casefold()
+    return email.strip().lower()

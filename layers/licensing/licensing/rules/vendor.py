@@ -1,6 +1,6 @@
 """The vendor: what it sells, and what it asks of every server."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -51,6 +51,14 @@ class Vendor:
     def policy(self) -> Policy:
         """What the guards ask."""
         return Policy(self.agent.lowest, self.lowest_app_version, self.releases)
+
+
+def faults(vendor: Vendor) -> Iterator[tuple[str, str]]:
+    """What is wrong with the settings as a whole: the member, and a sentence."""
+    if vendor.lowest_app_version is not None and vendor.lowest_app_version not in vendor.releases:
+        yield "lowest_app_version", f"{vendor.lowest_app_version} is not among the releases"
+    if vendor.window.end <= vendor.window.start:
+        yield "validation_window", "it must end later than it begins"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.transactions import TransactWrite
 
 from licensing.rules.accounts import Account, Customer, Installation, License, Listed, listed, standing
@@ -25,9 +26,8 @@ V = TypeVar("V")
 _PART_ITEMS = 90
 #: The directory of customers is kept in so many parts, to be walked in parallel.
 SHARDS = 16
-
-#: Adds to the transaction of a change what else is to be written with it.
-Also = Callable[[TransactWrite], None]
+#: The indexes by last day are written in so many parts.
+RENEWAL_SHARDS = 4
 
 
 class StaleVersion(tables.ConditionFailed):
@@ -56,10 +56,37 @@ class InstallationItem(Item, discriminator="installation"):
     body = Json(Installation)
 
 
+class _Ending(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
+    """Licenses by their last day."""
+
+    class Meta:
+        index_name = "Ending"
+        projection = AllProjection()
+
+    renewal_shard = UnicodeAttribute(hash_key=True)
+    ends_at = UnicodeAttribute(range_key=True)
+
+
+class _CareEnding(GlobalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
+    """Licenses by the last day of their care."""
+
+    class Meta:
+        index_name = "CareEnding"
+        projection = AllProjection()
+
+    renewal_shard = UnicodeAttribute(hash_key=True)
+    care_ends_at = UnicodeAttribute(range_key=True)
+
+
 class LicenseItem(Item, discriminator="license"):
-    """One license with its allocations."""
+    """One license with its allocations. The indexes hold what is in use and ends (``store.renewals``)."""
 
     body = Json(License)
+    renewal_shard = UnicodeAttribute(null=True)
+    ends_at = UnicodeAttribute(null=True)
+    care_ends_at = UnicodeAttribute(null=True)
+    ending = _Ending()
+    care_ending = _CareEnding()
 
 
 class StandingItem(Item, discriminator="standing"):
@@ -115,6 +142,13 @@ def get_customer(customer_id: str) -> Customer | None:
     return item.body if item else None
 
 
+def get_customers(customer_ids: Iterable[str]) -> dict[str, Customer]:
+    """Several customers by id, for showing: a second old at most."""
+    keys = [(customer_id, "PROFILE") for customer_id in customer_ids]
+    items = tables.read(lambda: list(CustomerItem.batch_get(keys)))
+    return {item.pk: item.body for item in items}
+
+
 def get_standing(customer_id: str, installation_id: str) -> Standing | None:
     """Where an installation stands: one strongly consistent read, whatever else the customer has."""
     item = tables.find(StandingItem, customer_id, f"ENT#{installation_id}")
@@ -163,7 +197,7 @@ def check_claims(before: Account | None, codes: Iterable[str]) -> None:
         raise Taken(", ".join(taken))
 
 
-def write(before: Account | None, after: Account, catalogue: Catalogue, also: Also | None = None) -> int:
+def write(before: Account | None, after: Account, catalogue: Catalogue, also: tables.Also | None = None) -> int:
     """Write what differs between ``before`` and ``after``, and every projection that is not as it should be.
 
     One transaction, all or nothing, for up to 90 items; what is larger is written in several, installations first,
@@ -197,7 +231,7 @@ class _Change:
     claims: str | None = None
 
 
-def _write_part(changes: list[_Change], customer_id: str, version: int, also: Also | None) -> None:
+def _write_part(changes: list[_Change], customer_id: str, version: int, also: tables.Also | None) -> None:
     # In the order in which a transaction reports its failures: deletes, then puts in the order of the calls.
     deletes = [change for change in changes if change.delete]
     puts = [change for change in changes if not change.delete]
@@ -230,7 +264,7 @@ def _documents(before: Account | None, after: Account, catalogue: Catalogue) -> 
     for installation in _changed(before.installations if before else {}, after.installations):
         yield _Change(InstallationItem(customer_id, f"INS#{installation.installation_id}", body=installation))
     for license in _changed(before.licenses if before else {}, after.licenses):
-        yield _Change(LicenseItem(customer_id, f"LIC#{license.license_id}", body=license))
+        yield _Change(_license_item(customer_id, license))
     had, listings = _listings(before) if before else {}, _listings(after)
     for key in had.keys() - listings.keys():
         yield _Change(ListedItem(*key), delete=True)
@@ -245,6 +279,17 @@ def _documents(before: Account | None, after: Account, catalogue: Catalogue) -> 
     projected = {key: standing(after, key, catalogue) for key in after.installations}
     for projection in _changed(before.standings if before else {}, projected):
         yield _Change(StandingItem(customer_id, f"ENT#{projection.installation_id}", body=projection))
+
+
+def _license_item(customer_id: str, license: License) -> LicenseItem:
+    item = LicenseItem(customer_id, f"LIC#{license.license_id}", body=license)
+    if license.state in ("active", "suspended"):
+        place = f"{customer_id}#{license.license_id}"
+        item.renewal_shard = str(zlib.crc32(place.encode()) % RENEWAL_SHARDS)
+        item.ends_at = f"{license.last_day}#{place}#license" if license.last_day else None
+        if license.care and license.care_until and license.care_until != license.last_day:  # or they end as one
+            item.care_ends_at = f"{license.care_until}#{place}#care"
+    return item
 
 
 def _listings(account: Account) -> dict[tuple[str, str], Listed]:
@@ -293,13 +338,18 @@ def _token_key(token: str) -> str:
     return f"TOKEN#{hashlib.sha256(token.encode()).hexdigest()}"
 
 
-def customers_of(listing: str, cursor: dict[str, Any] | None, limit: int) -> tuple[list[Listed], Any]:
-    """A page of a list, ``CUSTOMERS`` or a reseller's id, by name; with what continues it, or None."""
+def customers_of(
+    listing: str, position: dict[str, Any] | None, limit: int
+) -> tuple[list[tuple[dict[str, Any], Listed]], bool]:
+    """A page of a list, ``CUSTOMERS`` or a reseller's id, by name: customers with their positions, and whether there are more.
 
-    def query() -> tuple[list[Listed], Any]:
-        found = ListedItem.query(listing, ListedItem.sk.startswith("LISTED#"), limit=limit, last_evaluated_key=cursor)
-        items = [item.body for item in found]
-        return items, found.last_evaluated_key
+    The list goes on behind a customer from its position.
+    """
+
+    def query() -> tuple[list[tuple[dict[str, Any], Listed]], bool]:
+        found = ListedItem.query(listing, ListedItem.sk.startswith("LISTED#"), limit=limit, last_evaluated_key=position)
+        items = [({"pk": {"S": item.pk}, "sk": {"S": item.sk}}, item.body) for item in found]
+        return items, found.last_evaluated_key is not None
 
     return tables.read(query)
 

@@ -1,6 +1,6 @@
 """Activation by tax id: requests with their one-time codes, open windows, tickets."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -95,8 +95,15 @@ def use_ticket_in(transaction: TransactWrite, request_id: str, ticket_hash: str,
 
 def window_is_open(tax_id: str, now: datetime) -> bool:
     """Whether the tax id alone is enough just now. The same single read whether anybody has this tax id or not."""
+    return window_until(tax_id, now) is not None
+
+
+def window_until(tax_id: str, now: datetime) -> datetime | None:
+    """The end (UTC) of the window that is open just now; None while it is closed."""
     item = tables.find(WindowItem, f"WINDOW#{tax_id}", "WINDOW")
-    return item is not None and item.opened_until > now.timestamp()
+    if item is None or item.opened_until <= now.timestamp():
+        return None
+    return datetime.fromtimestamp(int(item.opened_until), UTC)
 
 
 def open_window_in(transaction: TransactWrite, tax_id: str, until: datetime) -> None:

@@ -1,6 +1,7 @@
 """Users, their sessions, invitations and password resets; resellers. Secrets are kept as their digests only."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ class UserItem(Item, discriminator="user"):
     """A user by its id: what each request of theirs reads."""
 
     body = Json(User)
+    version = NumberAttribute()
 
 
 class MemberItem(Item, discriminator="member"):
@@ -36,7 +38,8 @@ class SessionItem(Expiring, discriminator="session"):
     """A session in the portal."""
 
     user_id = UnicodeAttribute()
-    began_at = NumberAttribute()
+    #: Good as long as the user's own number is the same.
+    number = NumberAttribute()
 
 
 class InvitationItem(Expiring, discriminator="invitation"):
@@ -62,6 +65,10 @@ class ResellerItem(Item, discriminator="reseller"):
     body = Json(Reseller)
 
 
+class CustomerRequestItem(Item, discriminator="customer_request"):
+    """A reseller's wish to manage a customer that is there already: for the vendor to decide."""
+
+
 def get(user_id: str) -> User | None:
     """A user, strongly consistent."""
     item = tables.find(UserItem, f"USER#{user_id}", "USER")
@@ -81,35 +88,42 @@ def members(organization: str) -> list[User]:
 
 
 def put_in(transaction: TransactWrite, user: User, *, new: bool = False) -> None:
-    """Write a user, in both places. A new one takes its e-mail address: the transaction fails if somebody has it."""
-    transaction.save(MemberItem(user.organization, f"MEMBER#{user.user_id}", body=user))
-    condition = UserItem.pk.does_not_exist() if new else UserItem.pk.exists()
-    transaction.save(UserItem(f"USER#{user.user_id}", "USER", body=user), condition=condition)
+    """Write a user, in both places; the transaction fails if somebody else changed it since it was read.
+
+    A new one takes its e-mail address: the transaction fails if somebody has it.
+    """
+    after = replace(user, version=user.version + 1)
+    unchanged = UserItem.pk.does_not_exist() if new else UserItem.version == user.version
+    transaction.save(MemberItem(user.organization, f"MEMBER#{user.user_id}", body=after))
+    transaction.save(UserItem(f"USER#{user.user_id}", "USER", body=after, version=after.version), condition=unchanged)
     if new and user.email:
         login = LoginItem(f"LOGIN#{email_key(user.email)}", "LOGIN", user_id=user.user_id)
         transaction.save(login, condition=LoginItem.pk.does_not_exist())
 
 
-def delete(user: User) -> None:
-    """Forget a user."""
+def check_unchanged_in(transaction: TransactWrite, user: User) -> None:
+    """Let a transaction fail if somebody else changed or deleted this user since it was read."""
+    transaction.condition_check(
+        UserItem, f"USER#{user.user_id}", "USER", condition=UserItem.version == user.version
+    )  # fmt: skip
 
-    def fill(transaction: TransactWrite) -> None:
-        transaction.delete(MemberItem(user.organization, f"MEMBER#{user.user_id}"))
-        transaction.delete(UserItem(f"USER#{user.user_id}", "USER"))
-        if user.email:
-            transaction.delete(LoginItem(f"LOGIN#{email_key(user.email)}", "LOGIN"))
 
-    tables.transact(fill)
+def delete_in(transaction: TransactWrite, user: User) -> None:
+    """Forget a user; the transaction fails if somebody else changed it since it was read."""
+    transaction.delete(UserItem(f"USER#{user.user_id}", "USER"), condition=UserItem.version == user.version)
+    transaction.delete(MemberItem(user.organization, f"MEMBER#{user.user_id}"))
+    if user.email:
+        transaction.delete(LoginItem(f"LOGIN#{email_key(user.email)}", "LOGIN"))
 
 
 # ── sessions ──
 
 
-def put_session(secret: str, user_id: str, now: datetime, until: datetime) -> None:
+def put_session(secret: str, user: User, until: datetime) -> None:
     """Begin a session."""
     item = SessionItem(
-        f"SESSION#{digest(secret)}", "SESSION", user_id=user_id,
-        began_at=int(now.timestamp()), expires_at=int(until.timestamp()),
+        f"SESSION#{digest(secret)}", "SESSION", user_id=user.user_id,
+        number=user.sessions, expires_at=int(until.timestamp()),
     )  # fmt: skip
     tables.write(lambda: item.save(condition=SessionItem.pk.does_not_exist()))
 
@@ -120,9 +134,7 @@ def session_of(secret: str, now: datetime) -> User | None:
     if item is None or item.expires_at <= now.timestamp():
         return None
     user = get(item.user_id)
-    if user is None or (user.signed_out_at and item.began_at < user.signed_out_at.timestamp()):
-        return None
-    return user
+    return user if user and user.sessions == item.number else None
 
 
 def delete_session(secret: str) -> None:
@@ -138,17 +150,13 @@ def invitation_key(secret: str) -> tuple[str, str]:
     return f"INVITATION#{digest(secret)}", "INVITATION"
 
 
-def put_invitation(secret: str, invitation: Invitation, until: datetime) -> None:
-    """Invite; also listed in the organization's partition."""
+def put_invitation_in(transaction: TransactWrite, secret: str, invitation: Invitation, until: datetime) -> str:
+    """Invite; also listed in the organization's partition, by the reference that is returned and is no secret."""
     key = invitation_key(secret)
     expires_at = int(until.timestamp())
-
-    def fill(transaction: TransactWrite) -> None:
-        listed = InvitationItem(invitation.organization, key[0], body=invitation, expires_at=expires_at)
-        transaction.save(InvitationItem(*key, body=invitation, expires_at=expires_at))
-        transaction.save(listed)
-
-    tables.transact(fill)
+    transaction.save(InvitationItem(*key, body=invitation, expires_at=expires_at))
+    transaction.save(InvitationItem(invitation.organization, key[0], body=invitation, expires_at=expires_at))
+    return key[0].partition("#")[2]
 
 
 def find_invitation(secret: str, now: datetime) -> Invitation | None:
@@ -166,17 +174,10 @@ def invitations(organization: str, now: datetime) -> Mapping[str, tuple[Invitati
     }
 
 
-def withdraw_invitation(organization: str, reference: str) -> None:
-    """Let an invitation end now. One that is another organization's, or over, is left alone."""
-
-    def fill(transaction: TransactWrite) -> None:
-        transaction.delete(InvitationItem(organization, f"INVITATION#{reference}"), InvitationItem.pk.exists())
-        transaction.delete(InvitationItem(f"INVITATION#{reference}", "INVITATION"))
-
-    try:
-        tables.transact(fill)
-    except tables.ConditionFailed:
-        return
+def withdraw_invitation_in(transaction: TransactWrite, organization: str, reference: str) -> None:
+    """Let an invitation end now; the transaction fails if it is over, or another organization's."""
+    transaction.delete(InvitationItem(organization, f"INVITATION#{reference}"), InvitationItem.pk.exists())
+    transaction.delete(InvitationItem(f"INVITATION#{reference}", "INVITATION"))
 
 
 def accept_invitation_in(transaction: TransactWrite, secret: str, organization: str) -> None:
@@ -238,12 +239,34 @@ def forget() -> None:
     _last = None
 
 
-def put_reseller(reseller: Reseller) -> None:
-    """Write a reseller. Raises ConditionFailed if its tax id is another's."""
+def put_reseller_in(transaction: TransactWrite, reseller: Reseller) -> None:
+    """Write a reseller; the transaction fails if its tax id is another's. ``forget`` afterwards."""
     item = ResellerItem("RESELLERS", f"TAX#{reseller.tax_id}", reseller_id=reseller.reseller_id, body=reseller)
     mine = ResellerItem.pk.does_not_exist() | (ResellerItem.reseller_id == reseller.reseller_id)
-    tables.write(lambda: item.save(condition=mine))
+    transaction.save(item, condition=mine)
+
+
+def put_reseller(reseller: Reseller) -> None:
+    """Write a reseller. Raises ConditionFailed if its tax id is another's."""
+    tables.transact(lambda transaction: put_reseller_in(transaction, reseller))
     forget()
+
+
+def put_customer_request_in(transaction: TransactWrite, customer_id: str, reseller_id: str) -> None:
+    """A reseller wants to manage a customer that is there already; the transaction fails if it asked before."""
+    item = CustomerRequestItem(customer_id, f"REQUEST#{reseller_id}")
+    transaction.save(item, condition=CustomerRequestItem.pk.does_not_exist())
+
+
+def customer_requests(customer_id: str) -> list[str]:
+    """The resellers that want to manage a customer and were not answered yet."""
+    found = _query(customer_id, "REQUEST#")
+    return [item.sk.partition("#")[2] for item in found if isinstance(item, CustomerRequestItem)]
+
+
+def delete_customer_request(customer_id: str, reseller_id: str) -> None:
+    """A reseller's request was answered."""
+    tables.write(CustomerRequestItem(customer_id, f"REQUEST#{reseller_id}").delete)
 
 
 def _query(pk: str, prefix: str) -> list[Any]:

@@ -18,6 +18,9 @@ from licensing.errors import TemporarilyUnavailable
 
 T = TypeVar("T")
 
+#: Adds to the transaction of a change what else is to be written with it.
+Also = Callable[[TransactWrite], None]
+
 _CONFLICTS = {"TransactionConflict", "TransactionConflictException", "TransactionInProgressException"}
 _CONFLICT_TRIES = 5
 _RACES = 4
@@ -138,6 +141,10 @@ def transact(fill: Callable[[TransactWrite], None], connection: Connection | Non
             fill(transaction)
 
     write(run)
+
+
+def nothing(transaction: TransactWrite) -> None:
+    """What is written beside a change, where nothing is."""
 
 
 def _connection() -> Connection:

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from pynamodb.transactions import TransactWrite
+
 from licensing.rules.vendor import Application, Catalogue, Product, Vendor
 from licensing.store import tables
 from licensing.store.attributes import Json
@@ -34,7 +36,12 @@ def get() -> Vendor:
 
 def put(vendor: Vendor) -> None:
     """Replace the vendor's settings."""
-    tables.write(VendorItem("VENDOR", "SETTINGS", body=vendor).save)
+    tables.transact(lambda transaction: put_in(transaction, vendor))
+
+
+def put_in(transaction: TransactWrite, vendor: Vendor) -> None:
+    """The same as part of a transaction; ``forget`` afterwards."""
+    transaction.save(VendorItem("VENDOR", "SETTINGS", body=vendor))
 
 
 def catalogue() -> Catalogue:
