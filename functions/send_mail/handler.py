@@ -1,20 +1,28 @@
-"""SQS: send the e-mails about invitations, passwords and orders."""
+"""SQS: send the e-mails about invitations, passwords and requests."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from licensing import deployment, people
+from licensing import customers, deployment, people
+from pydantic import Field, TypeAdapter
 
 processor = BatchProcessor(event_type=EventType.SQS)
+#: What the queue carries; ``kind`` tells which.
+messages: TypeAdapter[people.Message | customers.RequestMessage] = TypeAdapter(
+    Annotated[people.Message | customers.RequestMessage, Field(discriminator="kind")]
+)
 
 
 def send(record: SQSRecord) -> None:
     """One message, one e-mail to each of its recipients."""
-    sent_at = int(record.attributes.sent_timestamp) / 1000
-    message = people.Message.model_validate_json(record.body)
-    people.SENDERS[message.kind](message, sent_at, deployment.now())
+    sent_at, now = int(record.attributes.sent_timestamp) / 1000, deployment.now()
+    message = messages.validate_json(record.body)
+    if isinstance(message, customers.RequestMessage):
+        customers.send_request(message, sent_at, now)
+    else:
+        people.SENDERS[message.kind](message, sent_at, now)
 
 
 def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:

@@ -101,10 +101,11 @@ def _details(here: Visit, customer_id: str, error: LicensingError | None = None)
     user = here.signed_in
     customer = customers.account_for(user, customer_id, "customer.read").customer
     decides = access.may(user, "customer.resellers")
+    resellers = store.resellers() if decides else store.cached_resellers(here.now)
     facts = {"error": explain(here.language, error)} if error else {}
     return page(
         here, "customer_details", error.status if error else 200, customer=customer,
-        resellers=store.resellers() if decides else store.cached_resellers(here.now),
+        resellers=resellers, managed_by=[resellers[key].name for key in customer.reseller_ids if key in resellers],
         requests=store.customer_requests(customer_id) if decides else [],
         retention=customer.log_retention, days_bounds=(SHORTEST_DAYS, LONGEST_DAYS), **_choices(here), **facts,
     )  # fmt: skip

@@ -157,13 +157,6 @@ def set_window(customer_id: str) -> Response[str]:
 # ── the vendor's and resellers' own ──
 
 
-@router.get("/portal/team")
-def team() -> Response[str]:
-    """The people of one's own organization, where that is no customer."""
-    here = visit(router)
-    return see_other(here, f"/portal/teams/{here.signed_in.organization}")
-
-
 @router.get("/portal/teams/<organization>")
 def show_team(organization: str) -> Response[str]:
     """Who is in it, and who is invited."""

@@ -78,9 +78,9 @@ _ANSWER = {
 }
 
 
-def example(example: dict[str, Any]) -> ConfigDict:
+def example(shown: dict[str, Any]) -> ConfigDict:
     """What one looks like, for the OpenAPI document."""
-    return ConfigDict(json_schema_extra={"examples": [example]})
+    return ConfigDict(json_schema_extra={"examples": [shown]})
 
 
 class Body(BaseModel):
@@ -101,13 +101,14 @@ def _known_zone(name: str) -> str:
     return name
 
 
-def _no_control_characters(text: str) -> str:
+def no_control_characters(text: str) -> str:
+    """Text that can be shown on a line."""
     if not text.isprintable():
         raise ValueError("control characters are not accepted")
     return text
 
 
-Text = Annotated[str, AfterValidator(_no_control_characters)]
+Text = Annotated[str, AfterValidator(no_control_characters)]
 Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 ComponentName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]

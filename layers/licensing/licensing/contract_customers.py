@@ -3,9 +3,9 @@
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from licensing.contract import Answer, Body, Text, TimeZone, Version, example
+from licensing.contract import Answer, Body, Text, TimeZone, Version, example, no_control_characters
 from licensing.rules.retention import LONGEST_DAYS, SHORTEST_DAYS
 
 _CONTACT = {"name": "Giulia Ferrario", "email": "giulia.ferrario@officinelombarde.example", "phone": "", "url": ""}
@@ -39,7 +39,10 @@ _VENDOR = {
     "notice_days": 30,
 }
 
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
+# Stripped first, or a blank would be a name.
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, strip_whitespace=True), AfterValidator(no_control_characters)
+]
 TaxId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$"), Field(description="ISO 3166")]
 Tag = Literal["en", "it", "es", "pt-BR", "sv"]

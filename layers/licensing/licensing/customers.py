@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel
@@ -160,7 +161,7 @@ def create(
 class RequestMessage(BaseModel):
     """What the mail queue carries when a reseller wants to manage a customer that is there already."""
 
-    kind: str = "customer_request"
+    kind: Literal["customer_request"] = "customer_request"
     customer_id: str
     reseller_id: str
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Literal
 
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel
@@ -40,10 +41,13 @@ INVITATION_LIFE = timedelta(days=14)
 RESET_LIFE = timedelta(hours=1)
 
 
+Kind = Literal["invitation", "registration", "password_reset"]
+
+
 class Message(BaseModel):
     """What the mail queue carries for an invitation or a password reset: to whom, and the secret of the link."""
 
-    kind: str
+    kind: Kind
     email: str
     secret: str
 
@@ -367,7 +371,7 @@ def _member(organization: str, user_id: str) -> User:
 # ── e-mails ──
 
 
-def _mail(kind: str, email: str, secret: str) -> None:
+def _mail(kind: Kind, email: str, secret: str) -> None:
     message = Message(kind=kind, email=email, secret=secret)
     mail.queue(deployment.mail_queue_url(), message.model_dump())
 
@@ -437,7 +441,7 @@ def _organization_name(organization: str, now: datetime) -> str:
 
 
 #: What sends each kind of message.
-SENDERS: dict[str, Callable[[Message, float, datetime], None]] = {
+SENDERS: dict[Kind, Callable[[Message, float, datetime], None]] = {
     "invitation": send_invitation,
     "registration": send_registration,
     "password_reset": send_password_reset,

@@ -1,0 +1,240 @@
+"""Every route as every role, for one's own and for somebody else's object: docs/access.md is what the code does."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from licensing import identity, people
+from licensing.rules.access import ALLOWED, places
+from licensing.rules.people import Invitation, User
+from licensing.store import accounts
+from licensing.store import people as store
+from licensing.store.tables import Item
+
+from functions.serve_portal.handler import portal
+from infra.local.gateway import Gateway
+from infra.local.stack import PRIMARY
+from tests.support.cloud import TAX_ID, VENDOR, Cloud, problem
+from tests.support.visitor import CAMILA, ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller, Visitor
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "access.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(\w+ /\S+)` \| ([\w. ]+) \| (.+) \|$", DOCUMENT, re.MULTILINE)
+#: From a route to its action.
+ACTIONS: dict[str, str] = {route: action for route, action, _ in ROWS}
+WITHOUT_SIGN_IN = set(re.findall(r"`(\w+ /portal\S*)`", DOCUMENT.partition("Without signing in:")[2]))
+
+#: Each stands where its name says; the last two are somebody else's.
+CALLERS = [MARTA, PAOLO, GIULIA, ENRICO, CAMILA, RAFAEL]
+STRANGERS = {CAMILA, RAFAEL}
+
+_INVITE = {"email": "anna@officinelombarde.example", "roles": ["contract_owner"]}
+_CUSTOMER = {"name": "Acme", "tax_id": "FR40303265045", "country": "FR", "time_zone": "Europe/Paris"}
+_RESELLER = {"name": "Acme", "tax_id": "FR40303265045", "country": "FR"}
+_DETAILS = {"name": "Officine", "country": "IT", "time_zone": "Europe/Rome", "language": "it"}
+_NO_CHANGE: dict[str, str] = {}
+
+#: What each route that changes something takes; made from the vendor's settings where it is a function.
+BODIES: dict[str, Any] = {
+    "POST /v1/customers": _CUSTOMER,
+    "PATCH /v1/customers/{customer_id}": {"name": "Officine"},
+    "PUT /v1/customers/{customer_id}/contacts": {"contacts": []},
+    "PUT /v1/customers/{customer_id}/roles/{user_id}": {"roles": ["administrator"]},
+    "POST /v1/customers/{customer_id}/invitations": _INVITE,
+    "PUT /v1/customers/{customer_id}/activation-window": {"minutes": 60},
+    "POST /v1/resellers": _RESELLER,
+    "PATCH /v1/resellers/{reseller_id}": {"may_order": True},
+    "PUT /v1/vendor-settings": {
+        "name": "Aurora", "contact": {}, "portal_url": "https://licensing.aurora.example", "releases": [],
+        "agent": {}, "validation_window": {}, "notice_days": 30,
+    },
+    "POST /portal/me": {"name": "Somebody"},
+    "POST /portal/customers/new": _CUSTOMER | {"language": "en"},
+    "POST /portal/customers/{customer_id}/details": _DETAILS,
+    "POST /portal/customers/{customer_id}/log-retention": {"days": "400"},
+    "POST /portal/customers/{customer_id}/requests/{reseller_id}": {"answer": "grant"},
+    "POST /portal/customers/{customer_id}/delete": {"sure": "yes"},
+    "POST /portal/customers/{customer_id}/people/{user_id}": {"do": "roles", "roles": "administrator"},
+    "POST /portal/customers/{customer_id}/invitations": {"email": "anna@example.com", "roles": "administrator"},
+    "POST /portal/customers/{customer_id}/invitations/{reference}": {"do": "withdraw"},
+    "POST /portal/customers/{customer_id}/activation-window": {"minutes": "60"},
+    "POST /portal/resellers/new": _RESELLER | {"language": "en"},
+    "POST /portal/resellers/{reseller_id}": {"name": "Nuovo", "country": "IT", "language": "it"},
+    "POST /portal/teams/{organization}/invitations": {"email": "anna@example.com"},
+    "POST /portal/teams/{organization}/invitations/{reference}": {"do": "withdraw"},
+}  # fmt: skip
+
+
+def portal_routes() -> set[str]:
+    found: list[Any] = [*portal._static_routes, *portal._dynamic_routes]
+    return {f"{route.method} {route.path.replace('<', '{').replace('>', '}')}" for route in found}
+
+
+def user_routes(cloud: Cloud) -> set[str]:
+    return {route.key for route in Gateway(cloud.stack.functions, PRIMARY).routes if route.for_users}
+
+
+# ── the document ──
+
+
+def test_every_route_of_users_is_in_the_document_and_has_what_this_test_sends(cloud: Cloud) -> None:
+    documented = set(ACTIONS) | WITHOUT_SIGN_IN
+    assert portal_routes() | user_routes(cloud) == documented
+    assert not WITHOUT_SIGN_IN & set(ACTIONS)
+
+
+def test_the_document_says_what_the_code_does() -> None:
+    for route, action, ticks in ROWS:
+        said = [each.strip() == "✓" for each in ticks.split("|")]
+        everybody = ("vendor", "reseller", "administrator", "contract_owner")
+        meant = [action == "signed in" or place in ALLOWED[action] for place in everybody]  # type: ignore[index]
+        assert said == meant, route
+
+
+def test_every_action_is_somebody_s() -> None:
+    assert all(ALLOWED.values())
+
+
+# ── the matrix ──
+
+
+@dataclass
+class World:
+    """The demo data, with one of each thing that a path can name."""
+
+    cloud: Cloud
+    values: dict[str, str]
+
+    def path(self, route: str) -> str:
+        return route.partition(" ")[2].format_map(self.values)
+
+
+def user(email: str) -> User:
+    found = store.find_by_email(email)
+    assert found
+    return found
+
+
+def world(cloud: Cloud, route: str) -> World:
+    customer_id, reseller_id = accounts.find_by_tax_id(TAX_ID) or "", user(PAOLO).organization
+    organization = reseller_id if "/teams/" in route else customer_id
+    people.invite_by_hand(Invitation("open@example.com", organization, ("administrator",)), VENDOR, cloud.now)
+    [reference] = store.invitations(organization, cloud.now)
+    from licensing.store import tables
+
+    tables.transact(lambda transaction: store.put_customer_request_in(transaction, customer_id, reseller_id))
+    colleague = User("colleague", "colleague@example.com", "Colleague", reseller_id)
+    tables.transact(lambda transaction: store.put_in(transaction, colleague, new=True))
+    values = {
+        "customer_id": customer_id, "reseller_id": reseller_id, "organization": reseller_id, "reference": reference,
+        "invitation_id": reference, "user_id": "colleague" if "/teams/" in route else user(ENRICO).user_id,
+        "sku": "AQ-SUB-10",
+    }  # fmt: skip
+    return World(cloud, values)
+
+
+def call(made: World, route: str, email: str | None) -> httpx.Response:
+    method, path = route.split(" ")[0], made.path(route)
+    body = BODIES.get(route)
+    if not path.startswith("/portal"):
+        return Caller(made.cloud, email).call(method, path, body)
+    visitor = Visitor(made.cloud)
+    visitor.cookie = people.begin_session(user(email), made.cloud.now) if email else identity.new_secret()
+    if method == "GET":
+        return visitor.get(path)
+    return visitor.post(path, {"form_token": identity.digest(visitor.cookie, "form")} | (body or _NO_CHANGE))
+
+
+def is_theirs(route: str, email: str) -> bool:
+    if email == MARTA:
+        return True
+    if "{customer_id}" in route:
+        return email not in STRANGERS
+    return email == PAOLO or not re.search(r"{(reseller_id|organization)}", route)
+
+
+def may(route: str, email: str) -> bool:
+    action = ACTIONS[route]
+    return action == "signed in" or bool(ALLOWED[action] & places(user(email)))  # type: ignore[index]
+
+
+def remembered() -> dict[tuple[str, str], Any]:
+    """All that is kept, but for sessions and limits."""
+    return {
+        (item.pk, item.sk): item.to_dynamodb_dict()
+        for item in Item.scan()
+        if not item.pk.startswith(("SESSION#", "LIMIT#"))
+    }
+
+
+def names_of_others(email: str) -> list[str]:
+    """What no stranger may see."""
+    return ["Officine Lombarde", GIULIA, ENRICO, TAX_ID] if email in STRANGERS else []
+
+
+@pytest.mark.parametrize("route", sorted(ACTIONS))
+def test_who_may_not_gets_nothing_and_changes_nothing(cloud: Cloud, route: str) -> None:
+    made = world(cloud, route)
+    before = remembered()
+    answer = call(made, route, None)
+    if "/portal" in route:
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/portal/login")
+        assert not answer.text
+    else:
+        assert answer.status_code == 401
+    for email in CALLERS:
+        if may(route, email) and is_theirs(route, email):
+            continue
+        answer = call(made, route, email)
+        expected = {404} if may(route, email) else {403, 404} if not is_theirs(route, email) else {403}
+        assert answer.status_code in expected, (email, answer.status_code, answer.text)
+        if not route.partition(" ")[2].startswith("/portal"):
+            problem(answer)
+        assert not [name for name in names_of_others(email) if name in answer.text]
+    assert remembered() == before
+
+
+@pytest.mark.parametrize("route", sorted(ACTIONS))
+def test_who_may_gets_an_answer_of_their_own(cloud: Cloud, route: str) -> None:
+    reset: Callable[[], None] = cloud.stack.reset
+    changes = not route.startswith("GET")
+    allowed = [email for email in CALLERS if may(route, email) and is_theirs(route, email)]
+    assert allowed
+    made = world(cloud, route)
+    for email in allowed:
+        if changes and email != allowed[0]:
+            reset()
+            made = world(cloud, route)
+        answer = call(made, route, email)
+        assert answer.status_code < 400 or route == "POST /portal/me/password", (email, answer.status_code, answer.text)
+        assert "/portal/login" not in answer.headers.get("location", "")
+        assert not [name for name in names_of_others(email) if name in answer.text], email
+
+
+def test_a_token_without_a_user_of_ours_is_nobody(cloud: Cloud) -> None:
+    from licensing import user_pool
+
+    from infra.local.users import PASSWORD, DemoUser
+
+    user_pool.put_user("nobody@example.com", PASSWORD)
+    cloud.stack.user_pool.users.append(DemoUser("nobody@example.com", "Nobody", "vendor", "", PASSWORD))
+    assert problem(Caller(cloud, "nobody@example.com").call("GET", "/v1/customers")) == (401, "UNAUTHORIZED")
+    cloud.stack.user_pool.users.pop()
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer x", "Bearer a.b.c", "Basic eDp5"])
+def test_a_token_that_is_none_does_not_pass_the_gateway(cloud: Cloud, header: str) -> None:
+    url = cloud.stack.sites[0].url + "/v1/customers"
+    assert cloud.http.get(url, headers={"authorization": header}).status_code == 401
+
+
+def test_the_backup_site_serves_no_user(cloud: Cloud) -> None:
+    token = cloud.stack.user_pool.token(MARTA)
+    assert token
+    url = cloud.stack.sites[1].url + "/v1/customers"
+    answer = cloud.http.get(url, headers={"authorization": f"Bearer {token['access_token']}"})
+    assert problem(answer) == (503, "TEMPORARILY_UNAVAILABLE")
