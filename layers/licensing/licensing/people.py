@@ -85,6 +85,7 @@ def invite(
 
     Raises EmailInvalid, AlreadyRegistered, TooManyRequests.
     """
+    invitation = replace(invitation, email=email_key(invitation.email))
     secret = _check_invitation(invitation, now)
     _mail("invitation", invitation.email, secret)
     _put_invitation(secret, invitation, by, now, also)
@@ -92,6 +93,7 @@ def invite(
 
 def invite_by_hand(invitation: Invitation, by: Origin, now: datetime) -> str:
     """The same without an e-mail: the link's path, for an operator to hand over. Raises as ``invite`` does."""
+    invitation = replace(invitation, email=email_key(invitation.email))
     secret = _check_invitation(invitation, now)
     _put_invitation(secret, invitation, by, now)
     return _link(secret)
@@ -113,7 +115,7 @@ def _put_invitation(
     secret: str, invitation: Invitation, by: Origin, now: datetime, also: tables.Also = tables.nothing
 ) -> None:
     earlier = [key for key, (each, _) in store.invitations(invitation.organization, now).items()
-               if email_key(each.email) == email_key(invitation.email)]  # fmt: skip
+               if each.email == invitation.email]  # fmt: skip
 
     def fill(transaction: TransactWrite) -> None:
         reference = store.put_invitation_in(transaction, secret, invitation, now + INVITATION_LIFE)
