@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from licensing import administration, identity
@@ -46,7 +47,9 @@ def test_by_tax_id_code_and_choice(cloud: Cloud) -> None:
     assert answer["first_validation"] is True
     assert answer["detail"] == "First validation"
     assert answer["installation"]["name"] == "Milano"
-    assert answer["databases"] == [{"name": "main", "activated_at": f"{cloud.now:%Y-%m-%d}"}]
+    assert answer["databases"] == [
+        {"name": "main", "activated_at": f"{cloud.now.astimezone(ZoneInfo('Europe/Rome')):%Y-%m-%d}"}
+    ]
     assert {each["unit"] for each in answer["entitlements"]} >= {"channels", "users"}
     assert server.validate().json()["detail"] == "Operation completed"
     statuses = {each["name"]: each["status"] for each in ticket_of(cloud)["installations"]}
