@@ -125,7 +125,7 @@ def _table(*columns: str) -> Table:
 
 
 def _show(table: Table) -> None:
-    Console(width=max(out.width, 300)).print(table, soft_wrap=True)
+    Console(width=max(out.width, 1000)).print(table, soft_wrap=True)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from licensing.store.seals import HeadItem, LeavesItem, SealItem
 
 from infra.local.template import REGION
 from tests.integration.test_failures import faults
+from tests.support import log_fleet
 from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server
 
 ROME = ZoneInfo("Europe/Rome")
@@ -515,3 +516,41 @@ def test_heads_say_how_far_it_is(cloud: Cloud, customer: str) -> None:
     head = HeadItem.get(f"LOG#{customer}", "HEAD")
     assert head.cut_through < str((cloud.now - timedelta(days=14)).date())
     assert head.sealed_through == str((cloud.now - timedelta(days=3)).date())
+
+
+# ── the nightly schedule ──
+
+
+def test_a_night_of_faults_leaves_nothing_old_and_touches_nothing_young(cloud: Cloud) -> None:
+    """tests/bench/log_cleanup.py is the same with as many as one likes."""
+    now = log_fleet.midday()
+    fleet = log_fleet.make(now, customers=5, operations=300)
+    night = log_fleet.Night(cloud.stack, seed=1, rate=0.05, steps=6)
+    night.run(now)
+    assert night.failures
+    assert night.deliveries > 16, "time was never up"
+    assert log_fleet.left(fleet) == fleet.young
+    for customer_id in fleet.customer_ids:
+        assert verified(customer_id, now).findings == ()
+
+
+def test_the_schedule_runs_from_the_local_stack(cloud: Cloud, customer: str) -> None:
+    told = daily(cloud, customer, days=20)
+    listed = cloud.get("/local/schedules").json()["items"]
+    assert {"name": "CleanLogs", "function": "ScheduleLogCleanup", "schedule": "cron(30 2 * * ? *)"} in listed
+    answer = cloud.http.post(f"{cloud.stack.sites[0].url}/local/schedules/CleanLogs/run")
+    assert answer.json() == {"result": {"queued": 16}}
+    while cloud.work_off_queue():
+        pass
+    assert not [each for each in cloud.stack.guard.refused if "Log" in each]
+    assert store.page(customer, told[0].at.date()) == []
+    assert item_of(told[-1])
+    log = (cloud.stack.directory / "functions.log").read_text()
+    assert '"OperationsDeleted"' in log
+
+
+def test_site_2_leaves_the_cleaning_to_site_1(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    from functions.schedule_log_cleanup.handler import handler
+
+    monkeypatch.setenv("HOME_SITE", "false")
+    assert handler({}, None) == {"queued": 0}
