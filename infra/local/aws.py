@@ -124,6 +124,12 @@ class Aws(AbstractContextManager["Aws"]):
             queue._messages.clear()
             queue.pending_messages.clear()
 
+    def hurry_queues(self) -> None:
+        """Let all delays and visibility timeouts be over."""
+        for queue in get_backend("sqs")[ACCOUNT][REGION].queues.values():
+            for message in queue._messages:
+                message.delayed_until = message.visible_at = 0
+
     def application(self) -> Callable[[Request], Response]:
         """moto as an HTTP application, for ``AWS_ENDPOINT_URL``: the same data, behind the same lock."""
         dispatcher = DomainDispatcherApplication(create_backend_app)

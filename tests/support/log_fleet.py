@@ -86,12 +86,11 @@ class Night:
             with suppress(TemporarilyUnavailable), self._faults():
                 log_cleanup.fan_out()
                 break
-        self._make_visible()
         while self._deliver(now) or self._redrive():
             progress(self)
 
     def _deliver(self, now: datetime) -> bool:
-        self._make_visible()
+        self._stack.aws.hurry_queues()
         messages = self._sqs.receive_message(QueueUrl=self._queue, VisibilityTimeout=0).get("Messages", [])
         for message in messages:
             self.deliveries += 1
@@ -113,14 +112,6 @@ class Night:
             self._sqs.delete_message(QueueUrl=self._dead, ReceiptHandle=message["ReceiptHandle"])
             self.redriven += 1
         return bool(messages)
-
-    def _make_visible(self) -> None:
-        """Delays are over, and nobody waits for a visibility timeout."""
-        from moto.backends import get_backend
-
-        for queue in get_backend("sqs")["123456789012"][REGION].queues.values():
-            for message in queue._messages:
-                message.delayed_until = message.visible_at = 0
 
     def _faults(self) -> Any:
         from contextlib import contextmanager
