@@ -145,7 +145,9 @@ def test_refuses_a_retention_that_is_none(command: Command) -> None:
 def test_the_first_keys_sign_server_tokens_and_seals() -> None:
     current = key_sets.get()
     assert current
-    assert {key.use: key.stage for key in current.key_set.keys} == {"server": "signing", "seal": "signing"}
+    assert {key.use: key.stage for key in current.key_set.keys} == {
+        "server": "signing", "file": "signing", "seal": "signing",
+    }  # fmt: skip
 
 
 def test_opens_a_window(command: Command, cloud: Cloud) -> None:
