@@ -58,6 +58,7 @@ class Aws(AbstractContextManager["Aws"]):
         self._open.enter_context(patch.object(BotocoreStubber, "__call__", self._one_at_a_time()))
         _honor_digests(self._open)
         _undo_only_what_was_touched(self._open)
+        _query_only_the_partition(self._open)
         for service in _SHARED:
             backends = get_backend(service)[ACCOUNT]  # type: ignore[call-overload]
             backends[BACKUP_REGION] = backends[REGION]
@@ -122,6 +123,12 @@ class Aws(AbstractContextManager["Aws"]):
         for queue in get_backend("sqs")[ACCOUNT][REGION].queues.values():
             queue._messages.clear()
             queue.pending_messages.clear()
+
+    def hurry_queues(self) -> None:
+        """Let all delays and visibility timeouts be over."""
+        for queue in get_backend("sqs")[ACCOUNT][REGION].queues.values():
+            for message in queue._messages:
+                message.delayed_until = message.visible_at = 0
 
     def application(self) -> Callable[[Request], Response]:
         """moto as an HTTP application, for ``AWS_ENDPOINT_URL``: the same data, behind the same lock."""
@@ -193,6 +200,21 @@ def _undo_only_what_was_touched(until: ExitStack) -> None:
 
     until.enter_context(patch.object(Table, "__deepcopy__", lambda table, memo: table, create=True))
     until.enter_context(patch.object(DynamoDBBackend, "transact_write_items", transact_write_items))
+
+
+def _query_only_the_partition(until: ExitStack) -> None:
+    """Make a query look at its partition; moto looks at, and sorts, the whole table for each."""
+    query = Table.query
+
+    def query_partition(table: Table, hash_key: DynamoType, *rest: Any, **options: Any) -> Any:
+        *_, index_name, _, _ = rest
+        if index_name or not table.range_key_attr:
+            return query(table, hash_key, *rest, **options)
+        part = list(table.items.get(hash_key, {}).values())
+        with patch.object(table, "all_items", lambda: part):
+            return query(table, hash_key, *rest, **options)
+
+    until.enter_context(patch.object(Table, "query", query_partition))
 
 
 def _honor_digests(until: ExitStack) -> None:

@@ -140,7 +140,7 @@ class LocalPages:
         for function, trigger in self._stack.functions.triggers("Schedule", "ScheduleV2"):
             if trigger.name == name:
                 try:
-                    return _json({"result": self._stack.invoke(function, {})})
+                    return _json({"result": self._stack.run_schedule(function)})
                 except FunctionFailed as failure:
                     raise Problem(HTTPStatus.BAD_GATEWAY, "SCHEDULE_FAILED", str(failure)) from failure
         raise not_found("There is no such schedule; GET /local/schedules lists them.")

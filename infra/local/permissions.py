@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import boto3
 from botocore.awsrequest import AWSResponse
@@ -44,7 +45,7 @@ class Guard:
         if function is None:
             return None
         _, service, operation = event_name.split(".", 2)
-        body = json.loads(request.body or b"{}")
+        body = {"Address": request.url} if service == "s3" else json.loads(request.body or b"{}")
         for need in needs(service, operation, body):
             if not any(allows(statement, need) for statement in function.statements):
                 self.refused.append(f"{function.name}: {need}")
@@ -71,6 +72,10 @@ def needs(service: str, operation: str, body: Mapping[str, Any]) -> Iterator[Nee
             )
         case "sqs", _:
             yield Need(f"sqs:{operation}", _arn("sqs", body["QueueUrl"].rpartition("/")[2]))
+        case "s3", _:
+            where = urlsplit(body["Address"])
+            bucket = (where.hostname or "").partition(".s3.")[0]
+            yield Need(f"s3:{operation}", f"arn:aws:s3:::{bucket}{unquote(where.path)}")
         case "kms", _:
             client = boto3.client("kms", region_name=REGION)
             arn = client.describe_key(KeyId=body["KeyId"])["KeyMetadata"]["Arn"]

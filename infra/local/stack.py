@@ -157,6 +157,14 @@ class Stack(AbstractContextManager["Stack"]):
         """Run a function at Site 1; raises FunctionFailed."""
         return self.functions.invoke(function, event, PRIMARY)
 
+    def run_schedule(self, function: Function) -> Any:
+        """Run a function as its schedule does, and all that it queues, at once; raises FunctionFailed."""
+        with LOCK:
+            result = self.invoke(function, {})
+            self.aws.hurry_queues()
+            self.queues.run_once()
+        return result
+
     def reset(self) -> None:
         """Back to the demo data, with the same tokens, and to the real time; keys, agents and addresses stay."""
         with LOCK:

@@ -169,7 +169,9 @@ def functions(document: Mapping[str, Any], resolver: Resolver) -> Iterator[Funct
             memory=own.get("MemorySize", common.get("MemorySize", 128)),
             environment={key: str(resolver.resolve(value)) for key, value in variables.items()},
             triggers=tuple(triggers),
-            statements=tuple(resolver.resolve(each) for each in statements(document, resource)),
+            statements=tuple(
+                found for each in statements(document, resource) if (found := resolver.resolve(each)) is not None
+            ),
         )
 
 

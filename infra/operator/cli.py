@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,7 +42,9 @@ keys = typer.Typer(no_args_is_help=True, help="Signing keys: publish, switch, an
 app.add_typer(customers, name="customers")
 app.add_typer(installations, name="installations")
 app.add_typer(users, name="users")
+log = typer.Typer(no_args_is_help=True, help="The operation log: show, export, verify, retention, cleanup, redrive.")
 app.add_typer(keys, name="keys")
+app.add_typer(log, name="log")
 
 out = Console()
 err = Console(stderr=True)
@@ -55,14 +57,22 @@ class Signing(StrEnum):
     SECRET = "secret"  # noqa: S105  the name of a place
 
 
+class LogFormat(StrEnum):
+    """How the operation log is exported."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
 class KeyUse(StrEnum):
     """What a key signs."""
 
     SERVER = "server"
     FILE = "file"
+    SEAL = "seal"
 
 
-_SIGNED = {"server": "server tokens", "file": "license files of offline servers"}
+_SIGNED = {"server": "server tokens", "file": "license files of offline servers", "seal": "the operation log's seals"}
 
 TaxId = Annotated[str, typer.Argument(help="The customer's tax id, for example IT00743110157.")]
 Name = Annotated[str, typer.Argument(help="The installation's name or id.")]
@@ -117,7 +127,7 @@ def _table(*columns: str) -> Table:
 
 
 def _show(table: Table) -> None:
-    Console(width=max(out.width, 300)).print(table, soft_wrap=True)
+    Console(width=max(out.width, 1000)).print(table, soft_wrap=True)
 
 
 @contextmanager
@@ -441,6 +451,145 @@ def _organization(vendor: bool, tax_id: str) -> str:
     return administration.find_account(tax_id).customer.customer_id
 
 
+# ── log ──
+
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+Since = Annotated[datetime | None, typer.Option(formats=_TIMES, help="From then on (UTC).")]
+Until = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Before then (UTC).")]
+Action = Annotated[str, typer.Option(help="Only actions that begin so, for example server. or installation.disabled")]
+Result = Annotated[str, typer.Option(help="Only this result, for example DONE or INSTALLATION_DISABLED.")]
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment else None
+
+
+@log.command("show")
+def show_log(
+    tax_id: TaxId,
+    since: Since = None,
+    until: Until = None,
+    action: Action = "",
+    result: Result = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+) -> None:
+    """Show a customer's operations, newest first."""
+    from licensing import administration, log_reading
+
+    with _told():
+        customer_id, now = administration.find_account(tax_id).customer.customer_id, _now()
+        filters = log_reading.Filters(action=action, result=result)
+        table = _table("When", "Who", "Action", "Subject", "Result", "Details")
+        shown, cursor = 0, None
+        while shown < limit:
+            page = log_reading.list_operations(
+                customer_id,
+                now,
+                since=_utc(since),
+                until=_utc(until),
+                filters=filters,
+                limit=limit - shown,
+                cursor=cursor,
+            )
+            for each in page.items:
+                who = " ".join(part for part in (each.by.kind, each.by.name or each.by.id, each.by.address) if part)
+                details = ", ".join(f"{name} {value}" for name, value in each.details.items())
+                at = f"{each.at:%Y-%m-%d %H:%M:%S}"
+                table.add_row(at, who, each.action, each.subject_id, each.result, details)
+            shown, cursor = shown + len(page.items), page.next_cursor
+            if cursor is None:
+                break
+        _show(table)
+
+
+@log.command("export")
+def export_log(
+    tax_id: TaxId,
+    form: Annotated[LogFormat, typer.Option("--format", help="CSV, or JSON Lines.")] = LogFormat.CSV,
+    since: Since = None,
+    until: Until = None,
+    action: Action = "",
+    result: Result = "",
+) -> None:
+    """Write a customer's operations to the standard output, oldest first."""
+    from licensing import administration, log_reading
+
+    with _told(), err.status("Reading") as status:
+        customer_id = administration.find_account(tax_id).customer.customer_id
+        lines = log_reading.export(
+            customer_id,
+            form.value,
+            _now(),
+            since=_utc(since),
+            until=_utc(until),
+            filters=log_reading.Filters(action=action, result=result),
+            progress=lambda count, day: status.update(f"{count} operations, up to {day}"),
+        )
+        for line in lines:
+            sys.stdout.write(line)
+
+
+@log.command("verify")
+def verify_log(tax_id: TaxId, since: Since = None, until: Until = None) -> None:
+    """Say whether anything was altered, removed or added since its day was sealed, and what. Exit status 1 if so."""
+    from licensing import administration, sealing
+
+    with _told():
+        now = _now()
+        customer_id = administration.find_account(tax_id).customer.customer_id
+        first, last = (since.date() if since else date.min), (until.date() if until else now.date())
+        found = sealing.verify(customer_id, first, last, now)
+        cut = f", {found.cut} of them cut by retention" if found.cut else ""
+        _say(f"{found.days} sealed days{cut}, {found.entries} operations. Not sealed yet: from {found.open_from} on.")
+        if found.findings:
+            _fail(
+                *(f"{each.day}: {each.fault.replace('_', ' ')} {each.operation_id}".rstrip() for each in found.findings)
+            )
+        _say("Nothing was altered, removed or added.")
+
+
+@log.command("retention")
+def log_retention(
+    tax_id: TaxId,
+    days: Annotated[int | None, typer.Argument(help="Days to keep, 1-3650; without, what is kept now.")] = None,
+) -> None:
+    """Show, or change, for how many days a customer's operations are kept. Shortening waits seven days."""
+    from licensing import administration
+
+    with _told():
+        customer, now = administration.find_account(tax_id).customer, _now()
+        kept = customer.log_retention
+        if days is not None:
+            kept = administration.set_log_retention(customer.customer_id, days, _operator(), now)
+        _say(f"Operations are kept for {kept.in_force(now)} days.")
+        if kept.shortening and kept.shortening.since > now:
+            _say(f"From {kept.shortening.since:%Y-%m-%d %H:%M} UTC on for {kept.shortening.days}. Tell the customer.")
+
+
+@log.command("cleanup")
+def clean_log(tax_id: TaxId) -> None:
+    """Seal and cut now what the nightly schedule would seal and cut of this customer's log."""
+    from licensing import administration, log_cleanup
+
+    with _told():
+        done = log_cleanup.clean(administration.find_account(tax_id).customer.customer_id, _now())
+        _say(f"{done.sealed_days} days sealed, {done.cut_days} cut, {done.deleted} operations deleted.")
+
+
+@log.command("redrive")
+def redrive_log(
+    queue: Annotated[str, typer.Option(envvar="UNRECORDED_OPERATIONS", help="URL of the queue UnrecordedOperations.")],
+) -> None:
+    """Record what the stream's function could not, as its failure queue says; within the 24 hours that a stream remembers."""
+    from infra.operator import redrive
+
+    with _told():
+        done = redrive.unrecorded(queue, _now())
+        _say(f"{done.messages} messages, {done.records} records, {done.recorded} operations that were missing.")
+        if done.lost:
+            _fail(f"{done.lost} messages tell of records that the stream has forgotten; they stay in the queue.")
+
+
 # ── keys ──
 
 
@@ -487,7 +636,7 @@ def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: Repli
 def publish_key(
     root: Root,
     signer: NewSigner = Signing.KMS,
-    use: Annotated[KeyUse, typer.Option(help="What it is to sign: server tokens, or license files.")] = KeyUse.SERVER,
+    use: Annotated[KeyUse, typer.Option(help="Server tokens, license files, or the log's seals.")] = KeyUse.SERVER,
 ) -> None:
     """Rotation, step 1: make a new key and let everybody know it. It signs nothing yet."""
     from infra.operator import keys as operations

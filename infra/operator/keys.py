@@ -23,7 +23,7 @@ from licensing.store import key_sets
 USE_TAG = "licensing:use"
 KEY_SET_TYP = "keys+jwt"
 #: What a new deployment signs.
-FIRST_USES: tuple[Use, ...] = ("server", "file")
+FIRST_USES: tuple[Use, ...] = ("server", "file", "seal")
 
 
 def root_signer(root: str) -> KmsSigner | PemSigner:
@@ -116,7 +116,7 @@ def _add_to_secret(secret_id: str, kid: str, private: ec.EllipticCurvePrivateKey
 
 
 def initialize(root: str, signer: str, now: datetime, replica_region: str | None = None) -> KeySet:
-    """Make the first key set: a key that signs server tokens, and one that signs the license files of offline servers.
+    """Make the first key set: a key for server tokens, one for license files, one for the seals of the operation log.
 
     Raises RotationError if there is a key set already.
     """

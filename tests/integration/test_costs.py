@@ -9,6 +9,7 @@ from botocore.session import Session
 from licensing import administration, loading
 from licensing.store import accounts, key_sets, servers, vendor
 from licensing.store.accounts import StandingItem
+from licensing.store.operations import OperationItem
 from licensing.store.servers import ServerItem
 from licensing.store.tables import Item
 
@@ -88,6 +89,14 @@ def test_a_server_s_state_is_one_write_unit(twenty: Server) -> None:
     item = ServerItem.get(administration.find_installation(account, "Milano")).serialize()
     assert len(item["n"]["M"]) == 8
     assert item_size(item) <= WRITE_UNIT
+
+
+def test_an_entry_of_the_log_is_one_write_unit(cloud: Cloud, twenty: Server) -> None:
+    cloud.work_off_streams()
+    sizes = [item_size(item.serialize()) for item in OperationItem.scan() if "#op_" in item.sk]
+    assert len(sizes) > 10
+    assert max(sizes) <= WRITE_UNIT
+    assert sorted(sizes)[len(sizes) // 2] <= 512
 
 
 def test_a_cold_function_makes_one_client_per_table(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

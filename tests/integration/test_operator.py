@@ -1,12 +1,15 @@
 """``cloud-licensing``, as the vendor types it."""
 
+import getpass
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from licensing.key_ring import ring
 from licensing.store import key_sets
+from licensing.store.operations import OperationItem
 from typer.testing import CliRunner, Result
 
 from infra.operator.cli import app
@@ -96,6 +99,55 @@ def test_release_disable_enable_and_rotate(command: Command, cloud: Cloud, serve
     assert command("installations", "enable", TAX_ID, "Milano").exit_code == 0
     new = command("installations", "rotate-token", TAX_ID, "Bergamo").output.strip()
     assert Server(cloud, machine="b").activate(new).status_code == 201
+
+
+def test_shows_and_exports_the_log(command: Command, cloud: Cloud, server: Server) -> None:
+    cloud.stack.clock.advance(timedelta(seconds=2))
+    command("installations", "disable", TAX_ID, "Milano")
+    cloud.stack.clock.advance(timedelta(seconds=2))
+    shown = command("log", "show", TAX_ID).output
+    assert "installation.disabled" in shown
+    assert f"vendor {getpass.getuser()}" in shown
+    assert shown.index("installation.disabled") < shown.index("server.activated") < shown.index("customer.created")
+    assert "server.activated" not in command("log", "show", TAX_ID, "--action", "installation.").output
+    lines = command("log", "export", TAX_ID, "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["action"] for line in lines] == [
+        "customer.created", "server.activated", "installation.disabled",
+    ]  # fmt: skip
+    assert command("log", "export", TAX_ID).stdout.startswith("operation_id,at,actor_kind,")
+
+
+def test_cleans_the_log_and_verifies_what_is_left(command: Command, cloud: Cloud, server: Server) -> None:
+    assert "kept for 365 days" in command("log", "retention", TAX_ID).output
+    assert "for 5. Tell the customer" in command("log", "retention", TAX_ID, 5).output
+    cloud.stack.clock.advance(timedelta(days=10))
+    assert "kept for 5 days" in command("log", "retention", TAX_ID).output
+    assert "1 days sealed, 1 cut, 3 operations deleted" in command("log", "cleanup", TAX_ID).output
+    cloud.stack.clock.advance(timedelta(days=4))
+    assert "1 days sealed, 0 cut" in command("log", "cleanup", TAX_ID).output
+    verified = command("log", "verify", TAX_ID)
+    assert verified.exit_code == 0
+    assert "2 sealed days, 1 of them cut by retention, 1 operations" in verified.output
+    [entry] = [item for item in OperationItem.scan() if "#op_" in item.sk and item.action == "log.cut"]
+    entry.update(actions=[OperationItem.action.set("log.kept")])
+    altered = command("log", "verify", TAX_ID)
+    assert altered.exit_code == 1
+    assert f"altered {entry.sk.split('#')[1]}" in altered.output
+
+
+def test_refuses_a_retention_that_is_none(command: Command) -> None:
+    result = command("log", "retention", TAX_ID, 0)
+    assert result.exit_code == 1
+    assert "1 to 3650 days" in result.output
+
+
+@pytest.mark.usefixtures("cloud")
+def test_the_first_keys_sign_server_tokens_and_seals() -> None:
+    current = key_sets.get()
+    assert current
+    assert {key.use: key.stage for key in current.key_set.keys} == {
+        "server": "signing", "file": "signing", "seal": "signing",
+    }  # fmt: skip
 
 
 def test_opens_a_window(command: Command, cloud: Cloud) -> None:

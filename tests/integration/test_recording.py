@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import pytest
 from licensing import administration, loading
 from licensing.errors import TemporarilyUnavailable
@@ -12,6 +13,8 @@ from licensing.store.operations import OperationItem
 from licensing.store.servers import ServerItem
 
 from infra.local.functions import FunctionFailed
+from infra.local.template import REGION
+from infra.operator import redrive
 from tests.integration.test_failures import before_the_write, faults
 from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server
 
@@ -180,10 +183,14 @@ def test_each_site_tells_what_it_wrote_itself(cloud: Cloud, server: Server) -> N
     assert entry.pk.endswith("#backup")
 
 
-def test_what_can_not_be_recorded_leaves_a_note_of_where_it_is(cloud: Cloud, server: Server) -> None:
+def test_what_can_not_be_recorded_leaves_a_note_and_is_redriven(
+    cloud: Cloud, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One record that always fails is found by halving; the others are recorded."""
     for _ in range(5):
         server.validate()
+    client = boto3.client("sqs", region_name=REGION)
+    queue = client.get_queue_url(QueueName="UnrecordedOperations")["QueueUrl"]
     handle = cloud.stack.functions.invoke
 
     def failing(function: Any, event: Any, site: Any) -> Any:
@@ -199,6 +206,12 @@ def test_what_can_not_be_recorded_leaves_a_note_of_where_it_is(cloud: Cloud, ser
     finally:
         cloud.stack.functions.invoke = handle  # type: ignore[method-assign]
     assert actions(cloud)["server.validated"] == 4
+    monkeypatch.setenv("SITE", "primary")
+    done = redrive.unrecorded(queue, cloud.now)
+    # Both sites' functions failed at it; the second note tells of what is recorded by then.
+    assert (done.messages, done.records, done.recorded, done.lost) == (2, 2, 1, 0)
+    assert actions(cloud)["server.validated"] == 5
+    assert "Messages" not in client.receive_message(QueueUrl=queue)
 
 
 def test_healing_drift_and_suspicion_are_told(cloud: Cloud, server: Server) -> None:

@@ -13,12 +13,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from licensing.rules.operations import Origin
-from moto.backends import get_backend
 
 from infra.local.aws import LOCK
 from infra.local.queues import QueueSource
 from infra.local.stack import Stack
-from infra.local.template import REGION
 
 TAX_ID = "IT00743110157"
 #: Who makes the changes that tests make beside the API.
@@ -65,9 +63,7 @@ class Cloud:
     def work_off_queue(self) -> int:
         """Hand the queued messages to their function, without waiting for delay or visibility; returns how many."""
         with LOCK:
-            for queue in get_backend("sqs")["123456789012"][REGION].queues.values():
-                for message in queue._messages:
-                    message.delayed_until = message.visible_at = 0
+            self.stack.aws.hurry_queues()
             return sum(source.poll() for source in self.stack.queues.sources if isinstance(source, QueueSource))
 
     def work_off_streams(self) -> int:

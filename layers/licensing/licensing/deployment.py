@@ -98,6 +98,16 @@ def user_pool_client_id() -> str:
     return os.environ["USER_POOL_CLIENT_ID"]
 
 
+def log_cleanup_queue_url() -> str:
+    """The queue from which the operation log is sealed and cleaned."""
+    return os.environ["LOG_CLEANUP_QUEUE_URL"]
+
+
+def archive_bucket() -> str:
+    """The bucket that gets operations before they are deleted; empty for none."""
+    return os.environ.get("ARCHIVE_BUCKET", "")
+
+
 def mail_sender() -> str:
     """From whom e-mails come."""
     return os.environ["MAIL_SENDER"]

@@ -8,7 +8,7 @@ from jwt import PyJWK
 
 from licensing.errors import TemporarilyUnavailable
 from licensing.rules.key_set import Use
-from licensing.signing import sign_jws, signer_for
+from licensing.signing import read_jws, sign_jws, signer_for
 from licensing.store import key_sets
 
 #: Much less than a key is published before it signs, so that nobody meets a signature by a key not yet known.
@@ -47,6 +47,10 @@ class KeyRing:
         if key is None or key.use != use or not key.may_verify(now):
             return None
         return PyJWK({**key.jwk, "alg": "ES256"})
+
+    def read(self, use: Use, typ: str, text: str, now: datetime) -> dict[str, Any] | None:
+        """What was signed for a use, if a key that may still verify did; None for anything else."""
+        return read_jws(text, typ=typ, key_of=lambda kid: self.verification_key(use, kid, now))
 
     def forget(self) -> None:
         """Read the key set, and the signers, anew at the next use."""

@@ -6,7 +6,7 @@ recorded behind the request, from the State table's stream; what is refused chan
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from aws_lambda_powertools import Logger
 from pynamodb.transactions import TransactWrite
@@ -14,12 +14,13 @@ from pynamodb.transactions import TransactWrite
 from licensing import identity
 from licensing.errors import TemporarilyUnavailable
 from licensing.rules.operations import Operation, Origin, brief
+from licensing.rules.seals import SEALED_AFTER
 from licensing.store import operations as store
 
 logger = Logger(child=True)
 
-#: A day is sealed two days after it ended. What is delivered so late that its day may be sealed goes into today.
-_LATE = timedelta(hours=24)
+#: What is delivered so late that its day may be sealed meanwhile goes into today.
+_LATE = SEALED_AFTER / 2
 
 
 def operation(

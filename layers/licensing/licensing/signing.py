@@ -5,6 +5,7 @@ KMS keeps the private key where nobody reads it and costs by the signature; a PE
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jwt
@@ -114,6 +115,19 @@ def sign_jws(payload: dict[str, Any], *, typ: str, kid: str, signer: Signer) -> 
     """A compact JWS (RFC 7515) of a JSON payload, ES256."""
     text = json.dumps(payload, separators=(",", ":")).encode()
     return _jws.encode(text, signer, algorithm="ES256", headers={"typ": typ, "kid": kid})  # type: ignore[arg-type]
+
+
+def read_jws(text: str, *, typ: str, key_of: Callable[[str], jwt.PyJWK | None]) -> dict[str, Any] | None:
+    """The JSON payload of a compact JWS, ES256, of this type, by a key that ``key_of`` knows by its id; None for any other."""
+    try:
+        header = jwt.get_unverified_header(text)
+        key = key_of(str(header.get("kid")))
+        if key is None or header.get("typ") != typ:
+            return None
+        payload = json.loads(jwt.PyJWS().decode(text, key, algorithms=["ES256"]))
+    except (jwt.PyJWTError, ValueError):
+        return None
+    return payload if isinstance(payload, dict) else None
 
 
 def jwk_of(key: ec.EllipticCurvePublicKey) -> dict[str, str]:

@@ -16,6 +16,8 @@ Stage = Literal["published", "signing", "verifying", "revoked"]
 
 #: How long a key that stopped signing goes on verifying in the cloud.
 VERIFYING_PERIOD = timedelta(days=400)
+#: What these signed is read for as long as there is a customer, so their keys go on verifying until they are revoked.
+_VERIFYING_FOR_GOOD: frozenset[Use] = frozenset({"file", "seal"})
 #: How long a new key is published before it may sign: longer than anybody caches the key set.
 PUBLISHED_BEFORE_SIGNING = timedelta(hours=1)
 
@@ -37,9 +39,9 @@ class Key:
 
     def may_verify(self, now: datetime) -> bool:
         """Whether the cloud still accepts what this key signed."""
-        if self.stage == "verifying" and self.use != "file":
-            return now - self.since < VERIFYING_PERIOD
-        return self.stage in ("signing", "verifying")
+        if self.stage == "verifying":
+            return self.use in _VERIFYING_FOR_GOOD or now - self.since < VERIFYING_PERIOD
+        return self.stage == "signing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
+
+#: A day is sealed so long after its end; what is delivered later than half of that goes into another day.
+SEALED_AFTER = timedelta(hours=48)
 
 Fault = Literal["altered", "removed", "added", "seal_altered", "seal_missing", "chain_broken"]
 
@@ -92,3 +96,18 @@ def place_of(sort_key: str, site: str) -> str:
 def operation_of(place: str) -> str:
     """The operation at a place."""
     return place.split("#")[1]
+
+
+def last_sealable(now: datetime) -> date:
+    """The last day (UTC) that ended at least 48 hours ago: nothing arrives in it any more."""
+    return (now - SEALED_AFTER).astimezone(UTC).date() - timedelta(days=1)
+
+
+def chained(day: str, claims: Mapping[str, Any], before: tuple[str, str] | None) -> bool:
+    """Whether a seal names the one before it: ``before`` is that one's day and digest, None for the first."""
+    return (claims.get("previous_day"), claims.get("previous")) == (before or (None, None)) and claims.get("day") == day
+
+
+def digest(seal: str) -> str:
+    """How the next seal names this one."""
+    return hashlib.sha256(seal.encode()).hexdigest()

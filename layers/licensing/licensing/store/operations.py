@@ -3,17 +3,21 @@
 What is written in a day stays in that day's partition, whatever it tells of, so that a day can be sealed and cut as a whole.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import cast
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
 from licensing import deployment, identity
-from licensing.rules.operations import Operation
+from licensing.rules.operations import ActorKind, Operation, Origin
 from licensing.rules.retention import LONGEST
-from licensing.rules.seals import Personal, personal_hash
+from licensing.rules.seals import Entry, Personal, personal_hash, place_of
 from licensing.store import tables
 from licensing.store.attributes import Json
 
@@ -95,6 +99,91 @@ def put_once(operation: Operation, key: str, now: datetime) -> bool:
 def exists(operation: Operation) -> bool:
     """Whether the entry is in its own place."""
     return tables.find(OperationItem, *_key(operation, operation.at)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An entry as it was found: for people, and for the seal. ``written`` is when it was written."""
+
+    operation: Operation
+    entry: Entry
+    written: datetime
+
+
+def page(
+    customer_id: str, day: date, *, newest_first: bool = False, beyond: str | None = None, limit: int | None = None
+) -> list[Stored]:
+    """A day's entries of both sites by time, from behind the sort key ``beyond`` on. Fewer than ``limit`` are the last."""
+
+    def query(site: str) -> list[OperationItem]:
+        after = None
+        if beyond is not None:
+            after = OperationItem.sk < beyond if newest_first else OperationItem.sk > beyond
+        return list(
+            OperationItem.query(
+                partition(customer_id, day, site),
+                after,
+                consistent_read=True,
+                limit=limit,
+                scan_index_forward=not newest_first,
+            )
+        )
+
+    found = [_stored(item) for site in SITES for item in tables.read(partial(query, site))]
+    found.sort(key=lambda each: each.entry.place, reverse=newest_first)
+    return found[:limit]
+
+
+def _stored(item: OperationItem) -> Stored:
+    customer_id, day, site = item.pk.split("#")
+    clock, operation_id = item.sk.split("#")
+    written = datetime.fromisoformat(f"{day}T{clock}+00:00")
+    happened = item.happened_at
+    name, address = (item.personal.name, item.personal.address) if item.personal else ("", "")
+    operation = Operation(
+        operation_id=operation_id,
+        customer_id=customer_id,
+        at=written if happened is None else datetime.fromtimestamp(happened, UTC),
+        by=Origin(cast("ActorKind", item.kind), item.actor_id, name, address, item.request_id),
+        action=item.action,
+        subject_id=item.subject_id,
+        result=item.result,
+        details=item.details or {},
+    )
+    facts = {
+        "kind": item.kind,
+        "actor_id": item.actor_id,
+        "action": item.action,
+        "subject_id": item.subject_id,
+        "result": item.result,
+        "details": dict(item.details or {}),
+        "request_id": item.request_id,
+        "happened_at": None if happened is None else int(happened),
+    }
+    entry = Entry(place_of(item.sk, site), operation_id, facts, item.personal, item.personal_hash)
+    return Stored(operation, entry, written)
+
+
+def erase_personal(stored: Stored) -> None:
+    """Take the personal part from an entry; its salted hash stays, and the day's seal holds."""
+    sk, _, site = stored.entry.place.rpartition("#")
+    item = OperationItem(partition(stored.operation.customer_id, stored.written.date(), site), sk)
+    with suppress(tables.ConditionFailed):  # deleted meanwhile
+        tables.write(
+            lambda: item.update(actions=[OperationItem.personal.remove()], condition=OperationItem.pk.exists())
+        )
+
+
+def delete(customer_id: str, day: date, entries: Sequence[Entry]) -> None:
+    """Delete at most 25 entries of a day; what is gone already is no matter."""
+
+    def run() -> None:
+        with OperationItem.batch_write() as batch:
+            for entry in entries:
+                sk, _, site = entry.place.rpartition("#")
+                batch.delete(OperationItem(partition(customer_id, day, site), sk))
+
+    tables.write(run)
 
 
 def _key(operation: Operation, written: datetime) -> tuple[str, str]:

@@ -1,0 +1,160 @@
+"""Seals of the operation log (F6): each day of a customer's is closed by a signature that names the day before it."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from licensing import deployment, identity
+from licensing.key_ring import ring
+from licensing.operations import operation, record_in
+from licensing.rules import seals as rules
+from licensing.rules.operations import Origin
+from licensing.rules.seals import Finding
+from licensing.store import operations, seals, tables
+
+_SEAL_TYP, _TOMBSTONE_TYP = "seal+jwt", "tombstone+jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a look at a range of sealed days found. ``open_from`` is the first day that is not sealed yet.
+
+    ``erased`` counts entries whose personal part was erased, which a seal allows.
+    """
+
+    days: int = 0
+    cut: int = 0
+    entries: int = 0
+    erased: int = 0
+    open_from: date | None = None
+    findings: tuple[Finding, ...] = field(default=())
+
+
+def days(first: date, last: date) -> Iterator[date]:
+    """The days from one to another, both included."""
+    return (first + timedelta(days=n) for n in range((last - first).days + 1))
+
+
+def first_open_day(customer_id: str, head: seals.Head) -> date:
+    """The first day that is not sealed: at the earliest the one on which the customer's id was made."""
+    if head.sealed_through:
+        return head.sealed_through + timedelta(days=1)
+    return identity.made_at(customer_id).date()
+
+
+def seal_next(customer_id: str, now: datetime) -> bool:
+    """Seal the oldest day that has entries, ended 48 hours ago, and is open; False where there is none.
+
+    Dying anywhere in it loses nothing, and doing it twice at once does it once: entries of such a day change no more, so the leaves
+    come out the same, and the first seal stays.
+    """
+    head, last = seals.head(customer_id), rules.last_sealable(now)
+    first = first_open_day(customer_id, head)
+    if first > last:
+        return False
+    for day in days(first, last):
+        leaves = {each.entry.place: rules.leaf(each.entry) for each in operations.page(customer_id, day)}
+        if leaves:
+            jws = _seal(customer_id, day, leaves, head.newest, now)
+            seals.move_head(customer_id, head, day, (str(day), rules.digest(jws)))
+            return True
+    seals.move_head(customer_id, head, last, None)
+    return False
+
+
+def _seal(customer_id: str, day: date, leaves: dict[str, str], before: tuple[str, str] | None, now: datetime) -> str:
+    previous_day, previous = before or (None, None)
+    claims = {
+        "iss": deployment.issuer(),
+        "sub": customer_id,
+        "iat": int(now.timestamp()),
+        "day": str(day),
+        "count": len(leaves),
+        "root": rules.root([leaf for _, leaf in sorted(leaves.items())]),
+        "previous_day": previous_day,
+        "previous": previous,
+    }
+    jws = ring.sign("seal", _SEAL_TYP, claims, now)
+    with suppress(tables.ConditionFailed):
+        seals.put(customer_id, day, jws, leaves)
+        return jws
+    sealed = seals.get(customer_id, day)
+    if sealed is None:
+        raise tables.ConditionFailed
+    return sealed.jws
+
+
+def tombstone(customer_id: str, seal: seals.Seal, kept_days: int, now: datetime) -> str:
+    """What is left of a sealed day that retention cut: signed, so that nobody else's deletion looks lawful."""
+    claims = {
+        "iss": deployment.issuer(),
+        "sub": customer_id,
+        "iat": int(now.timestamp()),
+        "day": seal.day,
+        "seal": rules.digest(seal.jws),
+        "retention_days": kept_days,
+    }
+    return ring.sign("seal", _TOMBSTONE_TYP, claims, now)
+
+
+def verify(customer_id: str, first: date, last: date, now: datetime) -> Verification:
+    """Whether anything of these days (UTC) was altered, removed or added since they were sealed, and where.
+
+    Reads every entry of the range. Days that are not sealed yet are not looked at.
+    """
+    head = seals.head(customer_id)
+    open_from = first_open_day(customer_id, head)
+    last = min(last, open_from - timedelta(days=1))
+    findings: list[Finding] = []
+    found = {seal.day: seal for seal in seals.seals(customer_id, last=last)}
+    entries = erased = cut = 0
+    before: tuple[str, str] | None = None
+    for day, seal in found.items():
+        claims = ring.read("seal", _SEAL_TYP, seal.jws, now)
+        if date.fromisoformat(day) >= first:
+            if claims is None or claims.get("sub") != customer_id:
+                findings.append(Finding(day, "seal_altered"))
+            elif not rules.chained(day, claims, before):
+                findings.append(Finding(day, "chain_broken"))
+        before = day, rules.digest(seal.jws)
+    if last == open_from - timedelta(days=1) and before != head.newest:
+        findings.append(Finding(head.newest[0] if head.newest else str(last), "seal_missing"))
+    for each in days(max(first, identity.made_at(customer_id).date()), last):
+        there = [stored.entry for stored in operations.page(customer_id, each)]
+        day, seal_of_day = str(each), found.get(str(each))
+        sealed: dict[str, str] = {}
+        if seal_of_day and seal_of_day.tombstone is not None:
+            cut += 1
+            findings += _untrue_tombstone(customer_id, seal_of_day, now)
+        elif seal_of_day:
+            sealed = seals.leaves(customer_id, each)
+            claims = ring.read("seal", _SEAL_TYP, seal_of_day.jws, now) or {}
+            if rules.root([leaf for _, leaf in sorted(sealed.items())]) != claims.get("root"):
+                findings.append(Finding(day, "seal_altered"))
+        findings += rules.differences(day, sealed, there)
+        entries += len(there)
+        erased += sum(entry.personal_hash is not None and entry.personal is None for entry in there)
+    return Verification(len(found), cut, entries, erased, open_from, tuple(sorted(findings, key=lambda f: f.day)))
+
+
+def _untrue_tombstone(customer_id: str, seal: seals.Seal, now: datetime) -> Iterator[Finding]:
+    claims = ring.read("seal", _TOMBSTONE_TYP, seal.tombstone or "", now) or {}
+    if (claims.get("sub"), claims.get("day"), claims.get("seal")) != (customer_id, seal.day, rules.digest(seal.jws)):
+        yield Finding(seal.day, "seal_altered")
+
+
+def erase_personal(customer_id: str, actor_id: str, by: Origin, now: datetime) -> int:
+    """Erase name and address from all entries of one actor; returns of how many. The seals still hold."""
+    head = seals.head(customer_id)
+    sealed = [date.fromisoformat(seal.day) for seal in seals.seals(customer_id) if seal.tombstone is None]
+    erased = 0
+    for day in [*sealed, *days(first_open_day(customer_id, head), now.date())]:
+        for stored in operations.page(customer_id, day):
+            if stored.operation.by.id == actor_id and stored.entry.personal:
+                operations.erase_personal(stored)
+                erased += 1
+    if erased:
+        told = operation(customer_id, by, "log.personal_data_erased", now, actor_id, entries=erased)
+        tables.transact(lambda transaction: record_in(transaction, told))
+    return erased
