@@ -198,7 +198,7 @@ class Stack(AbstractContextManager["Stack"]):
     def _load(self) -> None:
         """Make the keys, load the demo data, and write the vendor profile."""
         # Imported here: table names are read from the environment when these modules are imported.
-        from licensing import deployment, key_ring, loading
+        from licensing import deployment, key_ring, loading, seats, stations
         from licensing.store import vendor as vendor_settings
 
         from infra.operator import keys
@@ -208,6 +208,8 @@ class Stack(AbstractContextManager["Stack"]):
         def forget() -> None:
             key_ring.ring.forget()
             vendor_settings.forget()
+            seats.forget()
+            stations.forget()
 
         self._forget = forget
         forget()  # an earlier stack's, in the same process

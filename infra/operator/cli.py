@@ -53,6 +53,14 @@ class Signing(StrEnum):
     SECRET = "secret"  # noqa: S105  the name of a place
 
 
+class KeyUse(StrEnum):
+    """What a signing key signs."""
+
+    SERVER = "server"
+    KEY = "key"
+    SEAT = "seat"
+
+
 TaxId = Annotated[str, typer.Argument(help="The customer's tax id, for example IT00743110157.")]
 Name = Annotated[str, typer.Argument(help="The installation's name or id.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A YAML or JSON file.")]
@@ -78,6 +86,7 @@ def main(
     os.environ.setdefault("STATE_TABLE", f"{deployment}-State")
     os.environ.setdefault("OPERATIONS_TABLE", f"{deployment}-Operations")
     os.environ.setdefault("SITE", "primary")  # where the operator's changes are made, and logged
+    os.environ.setdefault("SEATS_TABLE", f"{deployment}-Seats")
     os.environ["ISSUER"] = issuer
     os.environ["DEPLOYMENT"] = deployment
     os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "CRITICAL")
@@ -384,17 +393,23 @@ def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: Repli
     with _told():
         _require_issuer()
         made = operations.initialize(root, _place(signer), _now(), replica_region)
-        _say(f"Key {made.keys[0].kid} signs server tokens. Pin this root: cloud-licensing profile")
+        for key in made.keys:
+            _say(f"Key {key.kid} signs for {key.use}.")
+        _say("Pin this root: cloud-licensing profile")
 
 
 @keys.command("publish")
-def publish_key(root: Root, signer: NewSigner = Signing.KMS) -> None:
+def publish_key(
+    root: Root,
+    signer: NewSigner = Signing.KMS,
+    use: Annotated[KeyUse, typer.Option(help="Server tokens, activation keys, or borrowed seats.")] = KeyUse.SERVER,
+) -> None:
     """Rotation, step 1: make a new key and let everybody know it. It signs nothing yet."""
     from infra.operator import keys as operations
 
     with _told():
         _require_issuer()
-        key = operations.publish(root, "server", _place(signer), _now())
+        key = operations.publish(root, use.value, _place(signer), _now())
         _say(f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}")
 
 
