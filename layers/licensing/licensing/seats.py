@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
@@ -178,8 +178,7 @@ def _seat(state: PoolState, station: str, ask: Ask, at: int) -> Seated:
             store.put_seats(pool_id, [seated.segment], at, apart)
             return seated
         except store.InDebt:
-            _pay(pool_id, segment, at)
-            raise _refusal(state, _look(pool_id, at)) from None
+            _pay(state, at)
     return _seat_from_elsewhere(state, segment, station, ask, at, apart)
 
 
@@ -200,7 +199,7 @@ def _seat_from_elsewhere(
         try:
             store.put_seats(pool_id, [given, wider.segment], at, apart)
         except store.InDebt:
-            raise _refusal(state, _look(pool_id, at)) from None
+            _pay(state, at)
         except ConditionFailed as error:
             if error.failed != {0}:
                 raise  # our own segment changed: think again
@@ -256,18 +255,16 @@ def _refusal(state: PoolState, view: _View) -> SeatLimitReached:
     return SeatLimitReached(in_use=view.in_use, capacity=state.pool.capacity, retry_after=view.retry_after)
 
 
-def _pay(pool_id: str, segment: Segment, at: int) -> None:
-    """Give free seats of a segment back to a pool in debt; whoever comes next is spared the look. Failing does no harm."""
-    state = store.get_pool(pool_id)
-    if state is None or state.undealt >= 0:
-        return
-    count = min(segment.spare(at), -state.undealt)
-    given = rules.take_from(segment, at, count) if count else None
-    if given:
-        try:
-            store.take_back(replace(state, undealt=state.undealt + count), [given], at)
-        except ConditionFailed:
-            logger.info("not_paid", pool_id=pool_id)
+def _pay(state: PoolState, at: int) -> NoReturn:
+    """A free seat belongs to a pool in debt: give back what is free, and think again if the debt is paid by that."""
+    pool_id = state.pool.pool_id
+    fresh = store.get_pool(pool_id)
+    _views.pop(pool_id, None)
+    if fresh is not None and fresh.undealt < 0:
+        segments = store.segments(pool_id)
+        if _take_back(fresh, [each for each in segments if each.spare(at)], at).undealt < 0:
+            raise _refusal(state, _look(pool_id, at))
+    raise ConditionFailed
 
 
 def _record(pool: Pool, who: Who, tax_id: str, at: int, refusal: SeatLimitReached) -> None:
