@@ -36,7 +36,7 @@ _SCHEMES: dict[str, Any] = {
 def document() -> dict[str, Any]:
     """The document, made from the resolvers of all functions."""
     # The names of tables are read at import, and of no interest here.
-    for name in ("LICENSING_TABLE", "STATE_TABLE", "SEATS_TABLE"):
+    for name in ("LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SEATS_TABLE"):
         os.environ.setdefault(name, name)
     os.environ.setdefault("AWS_REGION", "eu-south-1")
     merge = OpenAPIMerge(

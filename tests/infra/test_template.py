@@ -111,8 +111,8 @@ def test_a_function_ends_before_the_gateway_gives_up_and_is_traced(name: str) ->
 
 def test_functions_know_where_they_are_and_no_secret() -> None:
     assert set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]) == {
-        "LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SITE", "HOME_SITE", "ISSUER",
-        "ACTIVATION_CODE_QUEUE_URL", "MAIL_SENDER",
+        "LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SEATS_TABLE", "SITE", "HOME_SITE", "ISSUER",
+        "ACTIVATION_CODE_QUEUE_URL", "DENIAL_QUEUE_URL", "MAIL_SENDER",
         "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL",
     }  # fmt: skip
     assert not [name for name in FUNCTIONS if "Environment" in FUNCTIONS[name]["Properties"]]
@@ -157,6 +157,26 @@ GRANTED = {
     },
     "DeactivateServer": {
         "Licensing GetItem", "Licensing PutItem", "State GetItem", "State PutItem", "Operations PutItem",
+    },
+    "ManageSeats": {
+        "Licensing GetItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
+        "Seats ConditionCheckItem", "DenialQueue SendMessage", "* Sign", "SigningKeysSecret GetSecretValue",
+    },
+    "ShowPools": {
+        "Licensing GetItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
+    },
+    "RecordSeatUse": {
+        "SeatsTable DescribeStream", "SeatsTable GetRecords", "SeatsTable GetShardIterator", "SeatsTable ListStreams",
+        "Seats GetItem", "Seats Query", "Seats PutItem", "Operations GetItem", "Operations PutItem",
+        "UnrecordedSeatUse SendMessage",
+    },
+    "RecordDenials": {
+        "DenialQueue ReceiveMessage", "DenialQueue DeleteMessage", "DenialQueue GetQueueAttributes",
+        "Seats GetItem", "Seats Query", "Seats PutItem", "Operations GetItem", "Operations PutItem",
+    },
+    "RenewKeys": {
+        "Licensing GetItem", "Licensing Query", "Licensing PutItem", "Licensing UpdateItem", "Operations PutItem",
+        "* Sign", "SigningKeysSecret GetSecretValue", "aurora.example SendEmail", "aurora.example SendRawEmail",
     },
     "RecordOperations": {
         "StateTable DescribeStream", "StateTable GetRecords", "StateTable GetShardIterator", "StateTable ListStreams",
@@ -310,7 +330,10 @@ def test_a_single_site_has_no_replica() -> None:
 def test_the_backup_site_adds_a_queue_and_uses_the_replicas() -> None:
     data = resolved("backup", "")[1]
     made = {name for name, each in DATA["Resources"].items() if data.holds(each.get("Condition"))}
-    assert made == {"ActivationCodeQueue", "UnsentActivationCodes", "UnrecordedOperations"}
+    assert made == {
+        "ActivationCodeQueue", "UnsentActivationCodes", "UnrecordedOperations", "DenialQueue", "UnrecordedDenials",
+        "UnrecordedSeatUse", "UnrenewedKeys",
+    }  # fmt: skip
     outputs = {name: data.resolve(each["Value"]) for name, each in DATA["Outputs"].items()
                if data.holds(each.get("Condition"))}  # fmt: skip
     assert outputs["LicensingTable"] == "licensing-Licensing"

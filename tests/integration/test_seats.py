@@ -324,7 +324,9 @@ def test_altered_and_foreign_seat_tokens_are_refused(pool: Pool) -> None:
     good = station.token()
     head, payload, signature = good.split(".")
     unsigned = jwt.encode({"iss": "x"}, None, "none", {"typ": "seat+jwt"})
-    symmetric = jwt.encode(jwt.decode(good, options={"verify_signature": False}), "k" * 32, "HS256", {"typ": "seat+jwt"})
+    symmetric = jwt.encode(
+        jwt.decode(good, options={"verify_signature": False}), "k" * 32, "HS256", {"typ": "seat+jwt"}
+    )
     for token in (f"{head}.{payload}.{signature[:-6]}AAAAAA", f"{head}.{payload}.", "x", "a.b.c", unsigned, symmetric):
         assert problem(station.call("POST", "/v1/seats", station.ask(), token)) == (401, "INVALID_TOKEN"), token
     assert problem(Station(pool, key=ec.generate_private_key(ec.SECP256R1())).lease()) == (401, "INVALID_TOKEN")
@@ -493,7 +495,9 @@ def test_a_borrowed_seat_ends_by_itself_and_its_lease_is_signed(pool: Pool) -> N
     header = jwt.get_unverified_header(lease)
     key = ring.verification_key("seat", header["kid"], pool.cloud.now)
     assert key is not None
-    claims = jwt.decode(lease, key, ["ES256"], audience="seat-leases", options={"verify_nbf": False, "verify_iat": False})
+    claims = jwt.decode(
+        lease, key, ["ES256"], audience="seat-leases", options={"verify_nbf": False, "verify_iat": False}
+    )
     assert (header["typ"], claims["sub"], claims["exp"] - claims["iat"]) == ("seat-lease+jwt", seat, 3 * 86_400)
     pool.pass_seconds(3 * 86_400)
     assert pool.in_use() == 0
@@ -504,7 +508,10 @@ def test_borrowing_has_a_limit(pool: Pool) -> None:
     station = Station(pool)
     seat = station.lease().json()["seat_id"]
     for days in (31, 366):
-        assert problem(station.call("POST", f"/v1/seats/{seat}/borrow", {"days": days})) == (409, "BORROWING_NOT_ALLOWED")
+        assert problem(station.call("POST", f"/v1/seats/{seat}/borrow", {"days": days})) == (
+            409,
+            "BORROWING_NOT_ALLOWED",
+        )
     for days in (0, -1, 367, 1.5, "x"):
         assert problem(station.call("POST", f"/v1/seats/{seat}/borrow", {"days": days})) == (422, "INVALID_REQUEST")
 
@@ -568,7 +575,9 @@ def test_use_over_time_is_told_by_steps_up_to_now(cloud: Cloud, server: Server) 
     pool.pass_seconds(300)
     steps = seat_use.usage(pool.customer_id, pool.pool_id, begin, cloud.now, cloud.now)
     assert [each.most for each in steps] == [4, 7, 7, 1]
-    assert [each.most for each in seat_use.usage(pool.customer_id, pool.pool_id, begin, cloud.now, cloud.now, step=900)] == [7, 1]
+    assert [
+        each.most for each in seat_use.usage(pool.customer_id, pool.pool_id, begin, cloud.now, cloud.now, step=900)
+    ] == [7, 1]
 
 
 def test_refusals_that_were_in_vain_remain_and_those_soon_satisfied_are_folded_away(cloud: Cloud, pool: Pool) -> None:

@@ -53,6 +53,7 @@ class Pool:
         seats.forget()
         stations.forget()
 
+
 def concurrent_pool(cloud: Cloud, server: Server, quantity: int, code: str = "AC-TEST-0001") -> Pool:
     customer_id = server.claims["cus"]
     pool = Pool(cloud, server, customer_id, "", code)
@@ -82,7 +83,13 @@ class Station:
 
     def token(self) -> str:
         server, now = self.pool.server, int(self.pool.cloud.now.timestamp())
-        claims = {"iss": server.claims["sub"], "cus": server.claims["cus"], "aud": "seats", "iat": now, "exp": now + 600}
+        claims = {
+            "iss": server.claims["sub"],
+            "cus": server.claims["cus"],
+            "aud": "seats",
+            "iat": now,
+            "exp": now + 600,
+        }
         claims = {name: value for name, value in {**claims, **self.token_changes}.items() if value is not None}
         return jwt.encode(claims, self.key or server.key, "ES256", {"typ": "seat+jwt", **self.header})
 

@@ -148,8 +148,8 @@ def test_there_are_no_users_yet(client: httpx.Client) -> None:
     assert client.post("/local/users/anna/token").json()["code"] == "NOT_FOUND"
 
 
-def test_there_are_no_schedules_yet(client: httpx.Client) -> None:
-    assert client.get("/local/schedules").json()["items"] == []
+def test_the_template_s_schedules_are_listed(client: httpx.Client) -> None:
+    assert "RenewKeysDaily" in {each["name"] for each in client.get("/local/schedules").json()["items"]}
     answer = client.post("/local/schedules/nightly/run")
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 
