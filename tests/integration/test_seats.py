@@ -1,5 +1,6 @@
 """Seats over HTTP (C2-C8, C11, C13, F1)."""
 
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -11,6 +12,7 @@ from licensing.key_ring import ring
 from licensing.rules import seats as rules
 from licensing.store import seats as store
 
+from tests.integration.test_failures import faults
 from tests.support.cloud import VENDOR, Cloud, Server, problem
 from tests.support.seats import Pool, Station, concurrent_pool, crowd
 
@@ -264,8 +266,6 @@ def test_a_process_that_knows_the_old_division_finds_seats_all_the_same(cloud: C
 
 
 def rules_pool(pool: Pool, **changes: Any) -> rules.Pool:
-    from dataclasses import replace
-
     return replace(pool.look().pool, **changes)
 
 
@@ -603,8 +603,6 @@ def test_refusals_that_were_in_vain_remain_and_those_soon_satisfied_are_folded_a
 
 
 def test_a_queue_in_trouble_refuses_all_the_same(cloud: Cloud, pool: Pool) -> None:
-    from tests.integration.test_failures import faults
-
     for station in crowd(pool, 3):
         station.lease()
     with faults(cloud, "sqs", "timeout_before") as hit:
@@ -618,8 +616,6 @@ def test_a_queue_in_trouble_refuses_all_the_same(cloud: Cloud, pool: Pool) -> No
 @pytest.mark.parametrize("fault", ["timeout_after", "timeout_before", "throttle", "conflict"])
 @pytest.mark.parametrize("operation", ["PutItem", "UpdateItem", "TransactWriteItems"])
 def test_trouble_at_any_write_gives_one_seat(cloud: Cloud, server: Server, fault: str, operation: str) -> None:
-    from tests.integration.test_failures import faults
-
     pool = concurrent_pool(cloud, server, 10)
     stations = crowd(pool, 11)
     stations[0].lease()

@@ -147,8 +147,10 @@ _COLUMNS = 64
 #: What word processors make of hyphens.
 _HYPHENS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2212": "-", "\u2014": "--"})
 _MARK = re.compile(r"[-\u2010-\u2015\u2212]{2,}\s*(BEGIN|END)\s+ACTIVATION\s+KEY\s*[-\u2010-\u2015\u2212]{2,}")
-#: What mail and paste put between or around characters: white space of every kind, marks that nobody sees, signs of quotation.
-_NOISE = re.compile("[\\s\u00a0\u00ad\u200b-\u200f\u2028-\u202f\u2060\ufeff>|\"'`\u00ab\u00bb\u2018-\u201f*]+")
+#: Marks that nobody sees, which some programs put even into words.
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
+#: What mail and paste put between or around characters: white space of every kind, signs of quotation.
+_NOISE = re.compile("[\\s\u00a0\u2028-\u202f>|\"'`\u00ab\u00bb\u2018-\u201f*]+")
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
@@ -165,6 +167,7 @@ def unwrap(text: str) -> list[str]:
     """
     if len(text) > LONGEST_TEXT:
         return []
+    text = _UNSEEN.sub("", text)
     pieces: list[str] = []
     marks = list(_MARK.finditer(text))
     for begin, end in itertools.pairwise(marks):
