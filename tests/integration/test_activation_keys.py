@@ -2,8 +2,11 @@
 
 import email
 import email.policy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import count
 from typing import Any
 
 import jwt
@@ -224,19 +227,7 @@ def test_an_interrupted_import_is_completed_by_a_repeat(
 ) -> None:
     preview = activation_keys.preview(customer_id, issue(cloud, customer_id).text, cloud.now)
     for calls in range(1, 12):
-        seen = 0
-
-        def count(event: str, request: Any) -> None:
-            nonlocal seen
-            seen += 1
-
-        with faults(cloud, "dynamodb", fault) as hit:
-            intercept = cloud.stack.aws.interceptor
-            assert intercept is not None
-            # From this call on nothing gets through, as for a process that dies there.
-            cloud.stack.aws.interceptor = lambda event, request, n=calls: (
-                count(event, request) if seen < n else intercept(event, request)
-            )
+        with dying_after(cloud, calls, fault) as hit:
             try:
                 activation_keys.import_key(customer_id, preview.preview_id, VENDOR, cloud.now)
             except LicensingError:
@@ -245,6 +236,18 @@ def test_an_interrupted_import_is_completed_by_a_repeat(
         pool = key_pool(cloud, server, customer_id)
         state = pool.look()
         assert state.undealt + sum(each.quota for each in seat_store.segments(pool.pool_id)) == 4
+        preview = activation_keys.preview(customer_id, issue(cloud, customer_id).text, cloud.now)
+
+
+@contextmanager
+def dying_after(cloud: Cloud, calls: int, fault: str) -> Iterator[list[str]]:
+    """From this call on nothing gets through, as for a process that dies there."""
+    seen = count()
+    with faults(cloud, "dynamodb", fault) as hit:
+        intercept = cloud.stack.aws.interceptor
+        assert intercept is not None
+        cloud.stack.aws.interceptor = lambda event, request: intercept(event, request) if next(seen) >= calls else None
+        yield hit
 
 
 # ── seats of a key ──
