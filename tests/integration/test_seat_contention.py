@@ -128,3 +128,13 @@ def test_a_heartbeat_is_refused_by_its_own_write_once_the_lease_has_ended(cloud:
     named = seats._named(pool.look(), first.seat_id)
     with pytest.raises(store.tables.ConditionFailed):
         store.renew(pool.pool_id, 0, named, now + 600, now)
+
+
+def test_a_login_storm_on_a_large_pool_fills_it_to_the_last_seat(cloud: Cloud, server: Server) -> None:
+    pool, caller = prepared(cloud, server, 200)
+    calls = [leasing(pool, caller, n) for n in range(250)]
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda call: at_once([call])[0], calls))
+    assert len(granted(answers)) == pool.in_use() == 200
+    assert sum(isinstance(answer, SeatLimitReached) for answer in answers) == 50
+    assert len({answer.seat_id for answer in granted(answers)}) == 200

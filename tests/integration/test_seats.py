@@ -1,5 +1,6 @@
 """Seats over HTTP (C2-C8, C11, C13, F1)."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +19,9 @@ from tests.support.seats import Pool, Station, concurrent_pool, crowd
 
 
 @pytest.fixture
-def pool(cloud: Cloud, server: Server) -> Pool:
-    return concurrent_pool(cloud, server, 3)
+def pool(cloud: Cloud, server: Server) -> Iterator[Pool]:
+    yield concurrent_pool(cloud, server, 3)
+    assert not cloud.stack.guard.refused
 
 
 # ── leasing ──
