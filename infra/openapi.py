@@ -27,6 +27,7 @@ POSTs take an `Idempotency-Key`; a replay returns the first answer for 24 hours.
 _SCHEMES: dict[str, Any] = {
     "server_token": HTTPBearer(description="The server token of the last answer, an expired one too."),
     "user_token": HTTPBearer(description="An access token of the user pool, of a person or of a machine client."),
+    "seat_token": HTTPBearer(description="A station's token, signed by its server's own key: 15 minutes at most."),
     "proof": APIKey.model_validate(
         {"name": "DPoP", "in": "header", "description": "A proof of possession (RFC 9449) with the claim `bh`."}
     ),
@@ -36,7 +37,7 @@ _SCHEMES: dict[str, Any] = {
 def document() -> dict[str, Any]:
     """The document, made from the resolvers of all functions."""
     # The names of tables are read at import, and of no interest here.
-    for name in ("LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE"):
+    for name in ("LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SEATS_TABLE"):
         os.environ.setdefault(name, name)
     os.environ.setdefault("AWS_REGION", "eu-south-1")
     merge = OpenAPIMerge(

@@ -207,7 +207,7 @@ class Stack(AbstractContextManager["Stack"]):
     def _load(self) -> None:
         """Make the keys, load the demo data, and write the vendor profile."""
         # Imported here: table names are read from the environment when these modules are imported.
-        from licensing import deployment, key_ring, loading
+        from licensing import deployment, key_ring, loading, seats, stations
         from licensing.rules.people import VENDOR
         from licensing.store import accounts
         from licensing.store import people as people_store
@@ -221,6 +221,8 @@ class Stack(AbstractContextManager["Stack"]):
             key_ring.ring.forget()
             vendor_settings.forget()
             people_store.forget()
+            seats.forget()
+            stations.forget()
 
         self._forget = forget
         forget()  # an earlier stack's, in the same process

@@ -70,9 +70,17 @@ class KeyUse(StrEnum):
     SERVER = "server"
     FILE = "file"
     SEAL = "seal"
+    KEY = "key"
+    SEAT = "seat"
 
 
-_SIGNED = {"server": "server tokens", "file": "license files of offline servers", "seal": "the operation log's seals"}
+_SIGNED = {
+    "server": "server tokens",
+    "file": "license files of offline servers",
+    "seal": "the operation log's seals",
+    "key": "activation keys",
+    "seat": "borrowed seats",
+}
 
 TaxId = Annotated[str, typer.Argument(help="The customer's tax id, for example IT00743110157.")]
 Name = Annotated[str, typer.Argument(help="The installation's name or id.")]
@@ -99,6 +107,7 @@ def main(
     os.environ.setdefault("STATE_TABLE", f"{deployment}-State")
     os.environ.setdefault("OPERATIONS_TABLE", f"{deployment}-Operations")
     os.environ.setdefault("SITE", "primary")  # where the operator's changes are made, and logged
+    os.environ.setdefault("SEATS_TABLE", f"{deployment}-Seats")
     os.environ["ISSUER"] = issuer
     os.environ["DEPLOYMENT"] = deployment
     os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "CRITICAL")
@@ -636,7 +645,7 @@ def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: Repli
 def publish_key(
     root: Root,
     signer: NewSigner = Signing.KMS,
-    use: Annotated[KeyUse, typer.Option(help="Server tokens, license files, or the log's seals.")] = KeyUse.SERVER,
+    use: Annotated[KeyUse, typer.Option(help="What the key is to sign.")] = KeyUse.SERVER,
 ) -> None:
     """Rotation, step 1: make a new key and let everybody know it. It signs nothing yet."""
     from infra.operator import keys as operations

@@ -22,8 +22,9 @@ from licensing.store import key_sets
 #: Functions may sign with keys that carry this tag, and with no others.
 USE_TAG = "licensing:use"
 KEY_SET_TYP = "keys+jwt"
-#: What a new deployment signs.
-FIRST_USES: tuple[Use, ...] = ("server", "file", "seal")
+#: What a deployment signs: server tokens, license files, seals of the operation log, activation keys, borrowed seats. Each has
+#: a key of its own.
+USES: tuple[Use, ...] = ("server", "file", "seal", "key", "seat")
 
 
 def root_signer(root: str) -> KmsSigner | PemSigner:
@@ -116,15 +117,12 @@ def _add_to_secret(secret_id: str, kid: str, private: ec.EllipticCurvePrivateKey
 
 
 def initialize(root: str, signer: str, now: datetime, replica_region: str | None = None) -> KeySet:
-    """Make the first key set: a key for server tokens, one for license files, one for the seals of the operation log.
-
-    Raises RotationError if there is a key set already.
-    """
+    """Make the first key set: one signing key for each use. Raises RotationError if there is a key set already."""
     if key_sets.get() is not None:
         raise rules.RotationError("There is a key set already. Publish a new key, and switch to it.")
     root_jwk(root)  # a root that can't be used is found out before a key is made that nobody knows
     first = KeySet()
-    for use in FIRST_USES:
+    for use in USES:
         key = create(use, signer, now, [replica_region] if replica_region else [])
         first = rules.switch(rules.publish(first, key), key.kid, now, at_once=True)
     return _sign_and_store(replace(first, version=1), root, now)

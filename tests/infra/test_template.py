@@ -117,8 +117,8 @@ def test_a_function_ends_before_the_gateway_gives_up_and_is_traced(name: str) ->
 
 def test_functions_know_where_they_are_and_no_secret() -> None:
     assert set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]) == {
-        "LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "LOG_CLEANUP_QUEUE_URL", "ARCHIVE_BUCKET",
-        "SITE", "HOME_SITE", "ISSUER",
+        "LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SEATS_TABLE", "LOG_CLEANUP_QUEUE_URL", "ARCHIVE_BUCKET",
+        "SITE", "HOME_SITE", "ISSUER", "DENIAL_QUEUE_URL",
         "ACTIVATION_CODE_QUEUE_URL", "MAIL_QUEUE_URL", "MAIL_SENDER", "USER_POOL_ID", "USER_POOL_CLIENT_ID",
         "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL",
     }  # fmt: skip
@@ -186,6 +186,27 @@ GRANTED = {
         "LogCleanupQueue SendMessage", "Licensing GetItem", "Licensing Query", "Operations GetItem", "Operations Query",
         "Operations PutItem", "Operations UpdateItem", "Operations BatchWriteItem", "* Sign",
         "SigningKeysSecret GetSecretValue", "* PutObject",
+    },
+    "ManageSeats": {
+        "Licensing GetItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
+        "Seats ConditionCheckItem", "DenialQueue SendMessage", "* Sign", "SigningKeysSecret GetSecretValue",
+    },
+    "ShowPools": {
+        "Licensing GetItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
+    },
+    "RecordSeatUse": {
+        "SeatsTable DescribeStream", "SeatsTable GetRecords", "SeatsTable GetShardIterator", "SeatsTable ListStreams",
+        "Seats GetItem", "Seats Query", "Seats PutItem", "Operations GetItem", "Operations PutItem",
+        "UnrecordedSeatUse SendMessage",
+    },
+    "RecordDenials": {
+        "DenialQueue ReceiveMessage", "DenialQueue DeleteMessage", "DenialQueue GetQueueAttributes",
+        "Seats GetItem", "Seats Query", "Seats PutItem", "Operations GetItem", "Operations PutItem",
+    },
+    "RenewKeys": {
+        "Licensing GetItem", "Licensing Query", "Licensing PutItem", "Licensing UpdateItem", "Operations PutItem",
+        "* Sign", "SigningKeysSecret GetSecretValue", "aurora.example SendEmail", "aurora.example SendRawEmail",
+        "FailedSchedules SendMessage",
     },
     "RecordOperations": {
         "StateTable DescribeStream", "StateTable GetRecords", "StateTable GetShardIterator", "StateTable ListStreams",
@@ -356,7 +377,7 @@ def test_the_backup_site_adds_queues_and_uses_the_replicas() -> None:
     made = {name for name, each in DATA["Resources"].items() if data.holds(each.get("Condition"))}
     assert made == {
         "ActivationCodeQueue", "UnsentActivationCodes", "MailQueue", "UnsentMail", "UnrecordedOperations",
-        "LogCleanupQueue", "UncleanedLogs", "FailedSchedules",
+        "LogCleanupQueue", "UncleanedLogs", "FailedSchedules", "DenialQueue", "UnrecordedDenials", "UnrecordedSeatUse",
     }  # fmt: skip
     outputs = {name: data.resolve(each["Value"]) for name, each in DATA["Outputs"].items()
                if data.holds(each.get("Condition"))}  # fmt: skip

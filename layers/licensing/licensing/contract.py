@@ -95,6 +95,16 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class _Sparse(Answer):
+    """An answer that leaves out the members named in ``sparse`` where they do not apply."""
+
+    sparse: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # a type would hide the schema
+        return {name: value for name, value in serialize(self).items() if value is not None or name not in self.sparse}
+
+
 def _known_zone(name: str) -> str:
     if not is_zone(name):
         raise ValueError("not a time zone of the IANA database")
@@ -217,6 +227,171 @@ class Deactivation(Body):
     server_token: TokenInBody = None
 
 
+_SEAT = {
+    "pool_id": "pool_3f1c2a9b7d5e4c6f8a0b1d2e",
+    "company_tax_id": "IT00743110157",
+    "os_user": "giulia.ferrario",
+    "terminal": "PC-CONT-07",
+    "session": "local",
+    "user_code": "GF12",
+    "module": "billing",
+    "instance": "4711",
+}
+PoolId = Annotated[str, StringConstraints(pattern=r"^pool_[0-9a-f]{1,60}$")]
+SeatIdText = Annotated[str, StringConstraints(pattern=r"^sea_[0-9A-Za-z._-]{1,120}$")]
+#: What a module calls itself, and one running instance of it.
+Module = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+
+
+class SeatRequest(Body):
+    """A station asks for a seat (C3, C4). A station is ``os_user``, ``terminal`` and ``session`` (``local`` on a workstation);
+    for a browser without launcher ``user_code`` and ``session``, with ``os_user`` and ``terminal`` empty.
+    """
+
+    model_config = example(_SEAT)
+
+    pool_id: PoolId
+    company_tax_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    os_user: Annotated[Text, StringConstraints(strip_whitespace=True, max_length=128)]
+    terminal: Annotated[Text, StringConstraints(strip_whitespace=True, max_length=128)]
+    session: Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=128)]
+    user_code: Annotated[Text, StringConstraints(strip_whitespace=True, max_length=64)]
+    module: Module
+    instance: Module
+    share_secret: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _a_station(self) -> "SeatRequest":
+        if bool(self.os_user) != bool(self.terminal):
+            raise ValueError("send os_user and terminal, or neither")
+        if not self.os_user and not self.user_code:
+            raise ValueError("a browser needs a user_code")
+        return self
+
+
+class Borrowing(Body):
+    """Take a seat offline for some days (C13)."""
+
+    model_config = example({"days": 3})
+
+    days: Annotated[int, Field(ge=1, le=366)]
+
+
+class Warning(Answer):
+    """What ends soon (C11)."""
+
+    code: str
+    days_left: int
+    detail: str
+
+
+class SeatAnswer(Answer):
+    """A seat and its lease. ``lease_seconds`` are left from now on: count them by a clock that nobody can set."""
+
+    model_config = example(
+        {
+            "seat_id": "sea_3f1c2a9b7d5e4c6f8a0b1d2e.q0Zl1nX8s1oV2b9a.g1f.YtJ4KwZl1nX8",
+            "lease_until": "2026-11-22T12:10:00Z",
+            "lease_seconds": 600,
+            "in_use": 7,
+            "capacity": 10,
+            "share_secret": "q0Zl1nX8s1oV2b9a.1oV2b9aYtJ4KwZl1nX8s1o",
+            "support": False,
+            "borrowed": False,
+            "warnings": [{"code": "KEY_EXPIRING", "days_left": 12, "detail": "The activation key ends in 12 days."}],
+        }
+    )
+
+    seat_id: str
+    lease_until: datetime
+    lease_seconds: int
+    in_use: int
+    capacity: int
+    share_secret: str
+    support: bool
+    borrowed: bool
+    warnings: list[Warning]
+
+
+class BorrowAnswer(Answer):
+    """A seat taken offline: ``lease`` is signed (JWT, ``typ: seat-lease+jwt``), and good without a connection."""
+
+    model_config = example(
+        {
+            "seat_id": "sea_3f1c2a9b7d5e4c6f8a0b1d2e.q0Zl1nX8s1oV2b9a.g1f.YtJ4KwZl1nX8",
+            "borrowed_until": "2026-11-25T12:00:00Z",
+            "lease": "eyJhbGciOiJFUzI1NiIsInR5cCI6InNlYXQtbGVhc2Urand0In0.e30.c2ln",
+        }
+    )
+
+    seat_id: str
+    borrowed_until: datetime
+    lease: str
+
+
+class ReturnAnswer(Answer):
+    """A borrowed seat is free again."""
+
+    seat_id: str
+    returned: Literal[True] = True
+
+
+class PoolName(Answer):
+    """A pool that may be asked, and for what."""
+
+    pool_id: str
+    application: str
+
+
+class PoolNames(Answer):
+    """The pools that may be asked."""
+
+    items: list[PoolName]
+    next_cursor: str | None = None
+
+
+class PoolAnswer(Answer):
+    """How a pool stands (C8, C12)."""
+
+    pool_id: str
+    application: str
+    capacity: int
+    in_use: int
+    support_in_use: int
+    peak: int
+    peak_since: datetime
+    valid_from: date | None
+    valid_until: date | None
+    days_left: int | None
+    lease_seconds: int
+
+
+class SeatRow(_Sparse):
+    """One row of the live view (C7): one seat, or a support user's place."""
+
+    sparse = frozenset({"seat_id"})
+
+    seat_id: str | None = None
+    os_user: str
+    terminal: str
+    session: str
+    user_code: str
+    company_tax_id: str | None
+    modules: list[str]
+    since: datetime
+    lease_until: datetime
+    support: bool
+    borrowed: bool
+    several_sessions: bool
+
+
+class SeatRows(Answer):
+    """A page of the live view."""
+
+    items: list[SeatRow]
+    next_cursor: str | None = None
+
+
 class CodeSent(Answer):
     """A one-time code is on its way, if there is anybody to send it to; the answer doesn't tell."""
 
@@ -291,16 +466,6 @@ class EntitlementAnswer(Answer):
     pool_id: str | None
     starts_at: datetime | None
     ends_at: datetime | None
-
-
-class _Sparse(Answer):
-    """An answer that leaves out the members named in ``sparse`` where they do not apply."""
-
-    sparse: ClassVar[frozenset[str]] = frozenset()
-
-    @model_serializer(mode="wrap")
-    def _leave_out(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # a type would hide the schema
-        return {name: value for name, value in serialize(self).items() if value is not None or name not in self.sparse}
 
 
 class MessageAnswer(_Sparse):

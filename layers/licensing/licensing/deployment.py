@@ -52,6 +52,16 @@ def operations_table() -> str:
     return os.environ["OPERATIONS_TABLE"]
 
 
+def seats_table() -> str:
+    """Name of the table of pools and their seats."""
+    return os.environ["SEATS_TABLE"]
+
+
+def denial_queue_url() -> str:
+    """The queue from which refused seats are recorded."""
+    return os.environ["DENIAL_QUEUE_URL"]
+
+
 def region() -> str:
     """The AWS region this runs in."""
     return os.environ["AWS_REGION"]

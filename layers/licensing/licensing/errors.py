@@ -155,6 +155,43 @@ class Refused(LicensingError):
         self.detail = detail  # type: ignore[misc]
 
 
+class SilentTooLong(LicensingError):
+    """Raised when the server behind a station has not validated for more than ten days (A5)."""
+
+    code, status = "SILENT_TOO_LONG", 403
+    detail = "This server has not validated for more than ten days. Let its License Manager validate, then try again."
+
+
+class KeyMissing(LicensingError):
+    """Raised when the customer has no activation key (C10)."""
+
+    code, status = "KEY_MISSING", 403
+    detail = "There is no activation key. Import the key that the vendor sent; if there is none, turn to the vendor."
+
+
+class KeyForeignCompany(LicensingError):
+    """Raised when the activation key does not name the company, or is another customer's key (C9, C10)."""
+
+    code, status = "KEY_FOREIGN_COMPANY", 403
+    detail = (
+        "The activation key does not name the company {tax_id}. Check the tax id, or ask the vendor for a key with it."
+    )
+
+
+class KeyExpired(LicensingError):
+    """Raised when the activation key's last day is over (C11)."""
+
+    code, status = "KEY_EXPIRED", 403
+    detail = "The activation key ended on {last_day}. Import the renewed key; ask the vendor for it if it has not come."
+
+
+class KeyNotYetValid(LicensingError):
+    """Raised when the activation key's first day has not come."""
+
+    code, status = "KEY_NOT_YET_VALID", 403
+    detail = "The activation key is valid from {first_day}."
+
+
 class NotFound(LicensingError):
     """Raised when there is no such thing, or it is not yours."""
 
@@ -212,11 +249,77 @@ class ReceiptMismatch(LicensingError):
     )
 
 
+class SeatLimitReached(LicensingError):
+    """Raised when all seats of a pool are taken (C5)."""
+
+    code, status = "SEAT_LIMIT_REACHED", 409
+    detail = (
+        "All {capacity} seats are taken ({in_use} in use). Try again when somebody leaves; if this happens often, "
+        "reconsider the quantity."
+    )
+
+
+class SeatBorrowed(LicensingError):
+    """Raised when a borrowed seat is to be released: it counts until it is returned or ends (C13)."""
+
+    code, status = "SEAT_BORROWED", 409
+    detail = "This seat is borrowed until {until}. It is free again when it is returned, or at that time."
+
+
+class BorrowingNotAllowed(LicensingError):
+    """Raised when a seat can't be borrowed, or not for so long (C13)."""
+
+    code, status = "BORROWING_NOT_ALLOWED", 409
+    detail = "This seat can be borrowed for at most {max_days} days."
+
+
+class CompanyLimitReached(LicensingError):
+    """Raised when the key's quota of companies is used up (C2)."""
+
+    code, status = "COMPANY_LIMIT_REACHED", 409
+    detail = "All {limit} companies of the activation key are in use. Ask the vendor for a key with more."
+
+
+class CompanyExists(LicensingError):
+    """Raised when a company with this tax id is there already."""
+
+    code, status = "TAX_ID_EXISTS", 409
+    detail = "There is a company with this tax id already."
+
+
+class KeySuperseded(LicensingError):
+    """Raised when a newer activation key of the same group was imported already (C9)."""
+
+    code, status = "KEY_SUPERSEDED", 409
+    detail = "A newer activation key was imported on {imported_on}. Use the newest one; the vendor can send it again."
+
+
+class PreviewStale(LicensingError):
+    """Raised when a key's preview is too old, or another key was imported since it was made."""
+
+    code, status = "STALE_VERSION", 409
+    detail = "This preview is out of date. Look at the key again, and confirm what it shows then."
+
+
+class RenewalTooEarly(LicensingError):
+    """Raised when a renewal is asked for before the vendor has had its time to send it (C1)."""
+
+    code, status = "RENEWAL_TOO_EARLY", 409
+    detail = "The renewed key is sent by itself. It can be asked for from {from_day}."
+
+
 class CodeExpired(LicensingError):
     """Raised when a one-time code has ended, was used up by wrong tries, or was never asked for."""
 
     code, status = "CODE_EXPIRED", 410
     detail = mark("This code has ended. Ask for a new one.")
+
+
+class SeatLost(LicensingError):
+    """Raised when a seat's lease has ended, or somebody released it: a heartbeat never revives one."""
+
+    code, status = "SEAT_LOST", 410
+    detail = "This seat is not held any more: its lease ended, or it was released. Ask for a new one."
 
 
 class PayloadTooLarge(LicensingError):
@@ -276,6 +379,20 @@ class EmailInvalid(LicensingError):
 
     code, status = "EMAIL_INVALID", 422
     detail = mark("This is not an e-mail address that we can write to. Check for a typing error.")
+
+
+class KeySignatureInvalid(LicensingError):
+    """Raised when a text is no activation key of this vendor, or was altered (C9)."""
+
+    code, status = "KEY_SIGNATURE_INVALID", 422
+    detail = "This is not a valid activation key: it is incomplete, altered, or not from the vendor. Copy it whole."
+
+
+class KeyMixedGroups(LicensingError):
+    """Raised when a key names companies of two groups, or a text holds keys of two (C9)."""
+
+    code, status = "KEY_MIXED_GROUPS", 422
+    detail = "These companies belong to different groups: {tax_ids}. A key is for one group."
 
 
 class IdempotencyKeyReused(LicensingError):

@@ -36,6 +36,8 @@ class ServerToken:
     seq: int
     jkt: str | None
     fingerprint: Mapping[str, str]
+    #: Epoch seconds.
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,14 @@ def jti(installation_id: str, gen: int, seq: int) -> str:
     return f"{installation_id}.{gen}.{seq}"
 
 
+def typ_of(text: str) -> str | None:
+    """What a token says it is, unverified: only good for choosing who verifies it."""
+    try:
+        return str(jwt.get_unverified_header(text).get("typ"))
+    except jwt.PyJWTError:
+        return None
+
+
 def read_server_token(ring: KeyRing, issuer: str, text: str, now: datetime) -> ServerToken:
     """Verify a server token: algorithm, key, type, issuer, audience, claims. Its end is not looked at, since an expired token
     is what a blocked server comes back with (api.md).
@@ -176,6 +186,7 @@ def read_server_token(ring: KeyRing, issuer: str, text: str, now: datetime) -> S
             seq=int(claims["seq"]),
             jkt=confirmation["jkt"] if confirmation else None,
             fingerprint=dict(claims["fp"]),
+            expires_at=int(claims["exp"]),
         )
     except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
         raise InvalidToken from error

@@ -154,8 +154,8 @@ def test_a_demo_user_gets_a_token_that_the_gateway_takes(client: httpx.Client, s
     assert client.post("/local/users/anna/token").json()["code"] == "NOT_FOUND"
 
 
-def test_there_are_no_schedules_yet(client: httpx.Client) -> None:
-    assert client.get("/local/schedules").json()["items"] == []
+def test_the_template_s_schedules_are_listed(client: httpx.Client) -> None:
+    assert "RenewKeysDaily" in {each["name"] for each in client.get("/local/schedules").json()["items"]}
     answer = client.post("/local/schedules/nightly/run")
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 

@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from pydantic import BaseModel
 from pynamodb.transactions import TransactWrite
 
-from licensing import deployment, proofs, tokens
+from licensing import deployment, proofs, stations, tokens
 from licensing.errors import InvalidProof, InvalidToken, LicensingError, Unauthorized
 from licensing.http.api import say
 from licensing.key_ring import ring
@@ -69,6 +69,25 @@ def server_caller(app: APIGatewayHttpResolver, in_body: str | None, now: datetim
         return ServerCaller(token, None)
     key = proofs.verify(event.headers.get("dpop"), _request(event), now=now, jkt=token.jkt, token=token.text)
     return ServerCaller(token, key)
+
+
+@dataclass(frozen=True, slots=True)
+class StationCaller:
+    """An installation in whose name somebody asks about seats; ``server``: it is the server itself."""
+
+    caller: stations.Caller
+    server: bool
+
+
+def station_caller(app: APIGatewayHttpResolver, now: datetime) -> StationCaller:
+    """Who is asking about seats: a station by its seat token, or the server by its own token and proof.
+
+    Raises InvalidToken, InvalidProof, ClockSkewed, Refused, SilentTooLong, TemporarilyUnavailable.
+    """
+    scheme, _, text = (app.current_event.headers.get("authorization") or "").partition(" ")
+    if scheme.lower() == "bearer" and tokens.typ_of(text.strip()) == stations.TYP:
+        return StationCaller(stations.by_seat_token(text.strip(), now), False)
+    return StationCaller(stations.by_server_token(server_caller(app, None, now).token, now), True)
 
 
 def new_key(app: APIGatewayHttpResolver, public_key: dict[str, str] | None, now: datetime) -> dict[str, str] | None:

@@ -4,6 +4,7 @@ Changes are made on an ``Account`` as a whole, and written as a whole or not at 
 hold at every moment.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
@@ -219,7 +220,13 @@ def _entitlement(license: License, installation: Installation, catalogue: Catalo
         # An offline installation gets no cloud-connected services (B8).
         cloud_services=product.cloud_services and installation.mode == "online",
         lowest_app_version=product.lowest_app_version,
+        pool_id=pool_id(license.license_id, installation.installation_id) if product.metering == "concurrent" else None,
     )
+
+
+def pool_id(*parts: str) -> str:
+    """The seats of a license on an installation, or of a customer's key for an application: their pool is always the same."""
+    return f"pool_{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:24]}"
 
 
 def status(installation: Installation, server: ServerState | None, now: datetime) -> Status:

@@ -1,0 +1,238 @@
+"""How pools are used (C8), and who was refused in vain (F5): what the Seats table's stream and the queue of refusals bring.
+
+The peak is found behind the requests, and takes part in none: from the intervals in which seats were held, as segments and stream
+tell them. A look unites the leases that have ended with those that the segments show, and covers the time since the
+look before the last, so that what was still on its way then is counted now. Delivered late or twice, an interval says nothing new.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from aws_lambda_powertools import Logger
+from pydantic import BaseModel
+
+from licensing import deployment, operations
+from licensing.errors import NotFound
+from licensing.rules import seat_use as rules
+from licensing.rules import seats as seat_rules
+from licensing.rules.operations import Origin
+from licensing.rules.seat_use import SLOT, Interval, Refusal
+from licensing.rules.seats import Entry, Pool, Segment, Who
+from licensing.store import seats as store
+from licensing.store import tables
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A write to a segment, as the stream tells it; ``name`` is the same each time it is told."""
+
+    before: Segment | None
+    after: Segment | None
+    at: int
+    name: str
+
+    @property
+    def is_support(self) -> bool:
+        """Whether it is about the places of support users, which are no seats."""
+        return any(each is not None and each.index == seat_rules.SUPPORT for each in (self.before, self.after))
+
+
+def record(pool_id: str, changes: Sequence[Change], now: datetime) -> None:
+    """Take in what happened to a pool. Raises TemporarilyUnavailable; a repeat does no harm."""
+    ended = [(each, gone) for each in changes for gone in rules.gone(each.before, each.after, each.at)]
+    begun = [(each, *new) for each in changes for new in rules.began(each.before, each.after)]
+    state = store.get_pool(pool_id) if ended or begun else None
+    if state is None:
+        return
+    for change, station, entry in begun:
+        if change.is_support:
+            _tell(state.pool, "support.began", station, entry, entry.since, now)
+    for change, gone in ended:
+        action = "support.ended" if change.is_support else "seat.closed"
+        _tell(state.pool, action, gone.station, gone.entry, gone.end, now)
+    intervals = [gone.interval for change, gone in ended if not change.is_support]
+    starts = [entry.since for change, _, entry in begun if not change.is_support]
+    if intervals:
+        store.put_intervals(pool_id, changes[0].name, intervals)
+    if intervals or starts:
+        earliest = min([*starts, *(each.end for each in intervals)])
+        tables.unraced(lambda: _look(pool_id, earliest, store.epoch(now)))
+
+
+def _tell(pool: Pool, action: str, station: str, entry: Entry, at: int, now: datetime) -> None:
+    """An entry of the operation log, the same however often it is told."""
+    moment = datetime.fromtimestamp(at, UTC)
+    by = Origin("server", pool.installation_id, entry.who.user_code or entry.who.os_user)
+    told = operations.operation(
+        pool.customer_id, by, action, moment, pool.pool_id, application=pool.application, terminal=entry.who.terminal,
+        session=entry.who.session, seconds=at - entry.since, modules=", ".join(_modules(entry)),
+    )  # fmt: skip
+    key = f"{pool.pool_id} {station} {entry.generation} {action}"
+    operations.record(replace(told, operation_id=operations.operation_id(key, moment)), now)
+
+
+def _modules(entry: Entry) -> list[str]:
+    return sorted({each.module for each in entry.instances.values()})
+
+
+def _look(pool_id: str, earliest: int, at: int) -> None:
+    use = store.get_use(pool_id) or store.Use(since=earliest, looked_from=earliest)
+    start = max(use.since, min(use.looked_from, earliest))
+    segments = store.segments(pool_id)
+    most = rules.most(_intervals(pool_id, segments, start), start, at + 1)
+    store.raise_most(pool_id, {slot: seats for slot, seats in most.items() if seats}, SLOT)
+    slot = max(most, key=lambda each: most[each], default=start)
+    if most.get(slot, 0) > use.peak:
+        use = replace(use, peak=most[slot], peak_at=slot)
+    store.put_use(pool_id, replace(use, looked_from=earliest, looked_at=at, in_use=seat_rules.in_use(segments, at)))
+
+
+def _intervals(pool_id: str, segments: Iterable[Segment], start: int) -> list[Interval]:
+    shown = [interval for segment in segments for interval in rules.held(segment)]
+    return [*shown, *store.intervals_since(pool_id, start)]
+
+
+def reset_peak(customer_id: str, pool_id: str, by: Origin, now: datetime) -> None:
+    """Let the peak count from now on (C8), beginning with what is in use. Raises NotFound."""
+    deployment.require_home_site()
+    _require(customer_id, pool_id)
+    at = store.epoch(now)
+
+    def attempt() -> None:
+        use = store.get_use(pool_id) or store.Use()
+        if use.since == at:
+            return
+        used = seat_rules.in_use(store.segments(pool_id), at)
+        after = replace(use, peak=used, peak_at=at, since=at, looked_from=max(use.looked_from, at))
+        told = operations.operation(customer_id, by, "peak.reset", now, pool_id, peak=use.peak)
+        store.put_use(pool_id, after, operations.recording(told))
+
+    tables.unraced(attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class UseStep:
+    """The most seats in use at once in the time that begins at ``at``."""
+
+    at: datetime
+    most: int
+
+
+def usage(
+    customer_id: str, pool_id: str, start: datetime, end: datetime, now: datetime, *, step: int = SLOT
+) -> list[UseStep]:
+    """How a pool was used between two times: the most seats in use at once in each step (seconds; at least five minutes).
+
+    Up to date: what was not looked at yet is worked out from the seats that are held. Raises NotFound.
+    """
+    _require(customer_id, pool_id)
+    step = max(SLOT, step - step % SLOT)
+    first, last = store.epoch(start), min(store.epoch(end), store.epoch(now) + 1)
+    known = store.most_between(pool_id, first, last, SLOT)
+    use = store.get_use(pool_id)
+    since = max(first, use.looked_from if use else first)
+    if since < last:
+        fresh = rules.most(_intervals(pool_id, store.segments(pool_id), since), since, last)
+        known = {**known, **{slot: max(seats, known.get(slot, 0)) for slot, seats in fresh.items()}}
+    steps = dict.fromkeys(range(first - first % step, last, step), 0)
+    for slot, seats in known.items():
+        steps[slot - slot % step] = max(steps.get(slot - slot % step, 0), seats)
+    return [UseStep(datetime.fromtimestamp(at, UTC), seats) for at, seats in sorted(steps.items())]
+
+
+# ── refusals ──
+
+
+class Denied(BaseModel):
+    """What the queue carries. Times are epoch seconds."""
+
+    pool_id: str
+    station: str
+    who: tuple[str, str, str, str]
+    company: str
+    at: int
+    in_use: int
+    capacity: int
+
+
+def record_denials(name: str, messages: Sequence[Denied], now: datetime) -> None:
+    """Keep the refusals that were in vain, folded by station. They come some minutes late, so that what became of each is known.
+
+    ``name`` is the same when the same messages come again. Raises TemporarilyUnavailable.
+    """
+    by_pool: dict[str, list[Refusal]] = {}
+    for each in messages:
+        refusal = Refusal(each.station, Who(*each.who), each.company, (each.at,), each.in_use, each.capacity)
+        by_pool.setdefault(each.pool_id, []).append(refusal)
+    for pool_id, refusals in by_pool.items():
+        earliest = min(each.times[0] for each in refusals)
+        segments = [*store.segments(pool_id), store.get_support(pool_id)]
+        left = list(rules.in_vain(rules.fold(refusals), _intervals(pool_id, segments, earliest)))
+        if left:
+            store.put_refusals(pool_id, name, left)
+            _tell_denials(pool_id, left, now)
+        logger.info("denials_recorded", pool_id=pool_id, denials=len(refusals), stations_in_vain=len(left))
+
+
+def _tell_denials(pool_id: str, refusals: Iterable[Refusal], now: datetime) -> None:
+    state = store.get_pool(pool_id)
+    if state is None:
+        return
+    pool = state.pool
+    for each in refusals:
+        moment = datetime.fromtimestamp(each.times[-1], UTC)
+        by = Origin("server", pool.installation_id, each.who.user_code or each.who.os_user)
+        told = operations.operation(
+            pool.customer_id, by, "seat.denied", moment, pool_id, "SEAT_LIMIT_REACHED", application=pool.application,
+            terminal=each.who.terminal, session=each.who.session, times=len(each.times), in_use=each.in_use,
+            capacity=each.capacity,
+        )  # fmt: skip
+        key = f"{pool_id} {each.station} {each.times[0]} denied"
+        operations.record(replace(told, operation_id=operations.operation_id(key, moment)), now)
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A station that was refused in vain: who, of which company, how often, first and last, and how the pool stood."""
+
+    who: Who
+    company_tax_id: str | None
+    count: int
+    first: datetime
+    last: datetime
+    in_use: int
+    capacity: int
+
+
+def denials(customer_id: str, pool_id: str, start: datetime, end: datetime) -> list[Denial]:
+    """The true denials between two times, one entry a station, the newest first. Raises NotFound."""
+    pool = _require(customer_id, pool_id).pool
+    names = {seat_rules.company(tax_id): tax_id for tax_id in pool.companies}
+    first, last = store.epoch(start), store.epoch(end)
+    within = (
+        replace(each, times=times)
+        for each in store.refusals_between(pool_id, first, last)
+        if (times := tuple(at for at in each.times if first <= at < last))
+    )
+    return [
+        Denial(
+            who=each.who,
+            company_tax_id=names.get(each.company),
+            count=len(each.times),
+            first=datetime.fromtimestamp(each.times[0], UTC),
+            last=datetime.fromtimestamp(each.times[-1], UTC),
+            in_use=each.in_use,
+            capacity=each.capacity,
+        )
+        for each in rules.fold(within)
+    ]
+
+
+def _require(customer_id: str, pool_id: str) -> store.PoolState:
+    state = store.get_pool(pool_id)
+    if state is None or state.pool.customer_id != customer_id:
+        raise NotFound
+    return state

@@ -1,0 +1,246 @@
+"""Seats as the product sees them: leased, kept alive, lost, given back (C3-C6, C13)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import jwt
+import license_manager
+import pytest
+from license_manager import profile, settings
+from license_manager.errors import Refused, Unreachable
+from license_manager.seats import Seat, SeatDesk, Station, browser, this_station
+
+from tests.unit.agent.conftest import Site
+
+ASK = {"pool_id": "pool_1", "company_tax_id": "IT1", "os_user": "u", "terminal": "t", "session": "local",
+       "user_code": "U", "module": "billing", "instance": "1"}  # fmt: skip
+
+
+@dataclass
+class SeatCloud:
+    """Answers as the seats' routes do; `trouble` takes the place of the next answers."""
+
+    requests: list[httpx.Request] = field(default_factory=list)
+    trouble: list[httpx.Response | Exception] = field(default_factory=list)
+    lease_seconds: int = 600
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self.trouble:
+            answer = self.trouble.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        if request.method == "DELETE":
+            return httpx.Response(204)
+        if request.url.path == "/v1/pools":
+            return httpx.Response(
+                200, json={"items": [{"pool_id": "pool_9", "application": "erp"}], "next_cursor": None}
+            )
+        answer = {"seat_id": "sea_1.x", "lease_seconds": self.lease_seconds, "share_secret": "s", "in_use": 1,
+                  "capacity": 3, "support": False, "borrowed": False, "warnings": []}  # fmt: skip
+        return httpx.Response(201 if request.method == "POST" else 200, json=answer)
+
+    @property
+    def methods(self) -> list[str]:
+        return [request.method for request in self.requests]
+
+
+def problem(status: int, code: str, **members: Any) -> httpx.Response:
+    body = {"code": code, "detail": "No.", "status": status, **members}
+    return httpx.Response(status, headers={"content-type": "application/problem+json"}, content=json.dumps(body))
+
+
+@pytest.fixture
+def seat_cloud() -> SeatCloud:
+    return SeatCloud()
+
+
+@pytest.fixture
+def desk(site: Site, seat_cloud: SeatCloud) -> SeatDesk:
+    site.activate()
+    vendor = profile.parse(site.cloud.profile())
+    machine = site.computer.machine()
+    return SeatDesk(site.home, vendor, settings.Settings(), machine, http=httpx.MockTransport(seat_cloud))
+
+
+@pytest.fixture
+def taken(desk: SeatDesk) -> Callable[..., Seat]:
+    def take(on_lost: Callable[[str], object] | None = None) -> Seat:
+        seat = Seat(desk, ASK, on_lost, jitter=lambda: 1.0)
+        seat.take()
+        return seat
+
+    return take
+
+
+def test_a_seat_token_is_the_server_s_own_word_for_ten_minutes(site: Site, desk: SeatDesk) -> None:
+    token = desk.token()
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert jwt.get_unverified_header(token)["typ"] == "seat+jwt"
+    assert (claims["aud"], claims["exp"] - claims["iat"]) == ("seats", 600)
+    assert claims["iss"].startswith("ins_")
+
+
+def test_heartbeats_go_out_each_third_of_the_lease(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
+) -> None:
+    seat = taken()
+    site.pass_time(199)
+    seat.beat()
+    assert seat_cloud.methods == ["POST"]
+    site.pass_time(1)
+    seat.beat()
+    assert seat_cloud.methods == ["POST", "PUT"]
+    assert seat_cloud.requests[-1].url.query == b"module=billing&instance=1"
+    site.pass_time(400)
+    assert seat.held
+
+
+def test_the_lease_is_counted_from_before_the_request_was_sent_and_the_wall_clock_does_not_matter(
+    site: Site, taken: Callable[..., Seat]
+) -> None:
+    seat = taken()
+    site.computer.wall -= 10**6
+    site.computer.monotonic += 599
+    assert seat.held
+    site.computer.monotonic += 1
+    assert not seat.held
+    assert (seat.reason, seat.seconds_left) == ("LEASE_ENDED", 0.0)
+
+
+def test_a_machine_that_slept_over_its_lease_asks_for_nothing_and_knows(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
+) -> None:
+    told: list[str] = []
+    seat = taken(told.append)
+    site.computer.monotonic += 3600
+    seat.beat()
+    seat.beat()
+    assert seat_cloud.methods == ["POST"]
+    assert told == ["LEASE_ENDED"]
+    assert seat.lost.is_set()
+
+
+def test_a_seat_that_the_cloud_took_back_is_lost_at_once(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
+) -> None:
+    told: list[str] = []
+    seat = taken(told.append)
+    site.pass_time(200)
+    seat_cloud.trouble = [problem(410, "SEAT_LOST")]
+    seat.beat()
+    assert not seat.held
+    assert told == ["SEAT_LOST"]
+    seat.close()
+    assert "DELETE" not in seat_cloud.methods
+
+
+def test_an_outage_shorter_than_the_lease_is_not_noticed(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
+) -> None:
+    seat = taken()
+    site.pass_time(200)
+    seat_cloud.trouble = [httpx.ConnectError("down")] * 40
+    for _ in range(10):
+        seat.beat()
+        assert seat.held
+        assert 0 < seat.pause() <= 30
+        site.pass_time(seat.pause())
+    seat_cloud.trouble = []
+    site.pass_time(30)
+    seat.beat()
+    assert seat.seconds_left == 600
+
+
+def test_an_outage_longer_than_the_lease_ends_it(site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud) -> None:
+    seat = taken()
+    seat_cloud.trouble = [httpx.ConnectError("down")] * 1000
+    site.pass_time(200)
+    for _ in range(60):
+        seat.beat()
+        site.pass_time(min(30.0, seat.pause()))
+    assert not seat.held
+    assert seat.reason == "LEASE_ENDED"
+
+
+def test_the_second_site_is_asked_when_the_first_is_gone(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
+) -> None:
+    seat_cloud.trouble = [httpx.ConnectError("down")]
+    taken()
+    assert len({request.url.host + str(request.url.port) for request in seat_cloud.requests}) == 2
+
+
+def test_at_the_limit_the_product_is_told_limit_and_use(desk: SeatDesk, seat_cloud: SeatCloud) -> None:
+    seat_cloud.trouble = [problem(409, "SEAT_LIMIT_REACHED", in_use=3, capacity=3, retry_after=7)]
+    with pytest.raises(Refused) as refused:
+        Seat(desk, ASK).take()
+    assert (refused.value.code, refused.value.members["capacity"]) == ("SEAT_LIMIT_REACHED", 3)
+
+
+def test_a_wrong_clock_is_set_right_by_the_site_s_time(site: Site, desk: SeatDesk, seat_cloud: SeatCloud) -> None:
+    seat_cloud.trouble = [problem(401, "CLOCK_SKEWED", server_time="2027-01-01T00:00:00Z")]
+    seat = Seat(desk, ASK)
+    seat.take()
+    token = seat_cloud.requests[-1].headers["authorization"].partition(" ")[2]
+    assert jwt.decode(token, options={"verify_signature": False})["iat"] == 1_798_761_600
+    assert seat.held
+
+
+def test_closing_gives_the_module_back_and_trouble_there_is_no_trouble(
+    taken: Callable[..., Seat], seat_cloud: SeatCloud
+) -> None:
+    seat = taken()
+    seat_cloud.trouble = [httpx.ConnectError("down")] * 2
+    seat.close()
+    assert seat_cloud.methods == ["POST", "DELETE", "DELETE"]
+
+
+def test_an_answer_that_is_none_is_not_believed(desk: SeatDesk, seat_cloud: SeatCloud) -> None:
+    seat_cloud.trouble = [httpx.Response(200, json={"seat_id": 1}), httpx.Response(200, text="<html>")] * 2
+    with pytest.raises(license_manager.seats.LicenseManagerError):
+        Seat(desk, ASK).take()
+    with pytest.raises((Unreachable, license_manager.seats.LicenseManagerError)):
+        Seat(desk, ASK).take()
+
+
+def test_an_application_is_looked_up_and_a_pool_id_is_not(desk: SeatDesk, seat_cloud: SeatCloud) -> None:
+    assert desk.pool("pool_7") == "pool_7"
+    assert seat_cloud.requests == []
+    assert desk.pool("erp") == "pool_9"
+    with pytest.raises(Refused):
+        desk.pool("crm")
+
+
+@pytest.mark.parametrize(
+    ("environ", "session"),
+    [
+        ({}, "local"),
+        ({"XDG_SESSION_ID": "4"}, "local"),
+        ({"SSH_CONNECTION": "x", "XDG_SESSION_ID": "4"}, "4"),
+        ({"XRDP_SESSION": "1", "DISPLAY": ":10.0"}, ":10.0"),
+    ],
+)
+def test_a_workstation_is_local_and_each_remote_session_its_own(
+    environ: dict[str, str], session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    assert this_station("GF12", environ, "PC-1").session == session
+
+
+def test_a_browser_has_neither_user_nor_terminal() -> None:
+    assert browser("GF12", "s1") == Station("", "", "s1", "GF12")
+
+
+def test_importing_the_package_loads_no_http_client() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, license_manager; sys.exit('httpx' in sys.modules or 'license_manager.seats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
