@@ -3,6 +3,9 @@
 Made once per process. Each seed begins with the items of its scenario's stage; only what the seed before it touched is put back.
 """
 
+import tests.conftest  # noqa: F401  the tables' names, before the library is imported
+
+# isort: split
 import copy
 import json
 import logging
@@ -28,7 +31,6 @@ from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from moto.dynamodb.models.dynamo_type import DynamoType
 from pynamodb.models import Model
 
-import tests.conftest  # noqa: F401  the tables' names, before the library is imported
 from infra.local.aws import Aws
 from infra.local.provision import Provisioned
 from infra.local.stack import ISSUER, PRIMARY, TEMPLATE
@@ -105,6 +107,8 @@ class Cloud(AbstractContextManager["Cloud"]):
         self._staged: Stage | None = None
         self._stages: dict[Any, Stage] = {}
         self._real_sleep = time.sleep
+        #: Where ids and secrets come from.
+        self._chance = random.Random("stage")
         #: What the second site holds of the tables that it writes itself; empty unless a scenario fills it (``Replication``).
         self.backup: dict[str, Any] = {}
         #: Messages sent to the queue of one-time codes, oldest first.
@@ -117,6 +121,7 @@ class Cloud(AbstractContextManager["Cloud"]):
         self._open.callback(logging.disable, logging.NOTSET)
         self._open.enter_context(patch.object(deployment, "clock", lambda: self.now))
         self._open.enter_context(patch.object(time, "sleep", self._sleep))
+        self._open.enter_context(patch.object(identity, "secrets", self._secrets()))
         quick.install(self._open)
         stack = Provisioned(TEMPLATE, {"Issuer": ISSUER, "MailSender": f"licenses@{_DOMAIN}", "MailIdentity": _DOMAIN})
         boto3.client("sesv2", region_name=REGION).create_email_identity(EmailIdentity=_DOMAIN)
@@ -147,6 +152,7 @@ class Cloud(AbstractContextManager["Cloud"]):
             self._touched.clear()
             self._staged = None
             self._forget()
+            self._chance.seed("stage")
             props = prepare(self)
             self._stages[name] = Stage(self._items(), props)
             self._touched.clear()
@@ -162,21 +168,10 @@ class Cloud(AbstractContextManager["Cloud"]):
         self.backup.clear()
         self._forget()
         random.seed(seed)
-        chance = random.Random(f"{seed}/secrets")
-        self._secrets = patch.object(
-            identity,
-            "secrets",
-            SimpleNamespace(
-                token_bytes=chance.randbytes,
-                token_hex=lambda n: chance.randbytes(n).hex(),
-                randbelow=chance.randrange,
-            ),
-        )
-        self._secrets.start()
+        self._chance.seed(f"{seed}/secrets")
 
     def end(self) -> None:
         """The run is over."""
-        self._secrets.stop()
         self._run = None
 
     # ── for scenarios: reading without a call ──
@@ -235,6 +230,12 @@ class Cloud(AbstractContextManager["Cloud"]):
     def _forget(self) -> None:
         key_ring.ring.forget()
         vendor_settings.forget()
+
+    def _secrets(self) -> SimpleNamespace:
+        chance = self._chance
+        return SimpleNamespace(
+            token_bytes=chance.randbytes, token_hex=lambda n: chance.randbytes(n).hex(), randbelow=chance.randrange
+        )
 
     def _sleep(self, seconds: float) -> None:
         if self._run and self._run.simulation.running:

@@ -7,10 +7,8 @@ the same.
 import base64
 import json
 import os
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import lru_cache
 from typing import Any
 from unittest.mock import patch
 
@@ -23,11 +21,13 @@ from moto.backends import get_backend
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import camelcase_to_underscores
 from moto.dynamodb.comparisons import ConditionExpressionParser
+from moto.dynamodb.parsing import ast_nodes
 from moto.dynamodb.responses import DynamoHandler
 from werkzeug.exceptions import HTTPException
 
 from infra.local.template import ACCOUNT, REGION
 
+_AST: Any = ast_nodes
 _JSON = {"content-type": "application/x-amz-json-1.0"}
 _Answer = tuple[int, dict[str, str], str]
 
@@ -49,10 +49,10 @@ def install(until: ExitStack) -> None:
     until.enter_context(patch.object(BotocoreStubber, "process_request", process_request))
     until.enter_context(patch.object(SigV4Auth, "add_auth", lambda auth, request: None))
     until.enter_context(patch.object(UserAgentString, "to_string", lambda text: "simulation"))
-    lex = ConditionExpressionParser._lex_condition_expression
-    parse = ConditionExpressionParser.parse
-    until.enter_context(patch.object(ConditionExpressionParser, "_lex_condition_expression", _once_per_expression(lex)))
-    until.enter_context(patch.object(ConditionExpressionParser, "parse", _twice_in_a_row(parse)))
+    until.enter_context(
+        patch.object(ConditionExpressionParser, "parse", _parse_by_text(ConditionExpressionParser.parse))
+    )
+    until.enter_context(patch.object(_AST.DepthFirstTraverser, "traverse_node_recursively", _traverse))
 
 
 #: Only what writes and reads items; the rest (tables, tags) stays on the slow way.
@@ -84,23 +84,52 @@ def _sign(body: dict[str, Any]) -> _Answer:
     return 200, _JSON, json.dumps(answer)
 
 
-def _once_per_expression(lex: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    @lru_cache(maxsize=500)
-    def nodes(expression: str) -> tuple[Any, ...]:
-        return tuple(lex(ConditionExpressionParser(expression, {}, {})))
+def _parse_by_text(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Parse each text of a condition once. The values differ from call to call, and are put into the tree."""
+    trees: dict[Any, tuple[Any, list[str], list[str]]] = {}
+    kinds = ConditionExpressionParser.Kind
 
-    return lambda parser: deque(nodes(parser.condition_expression))
-
-
-def _twice_in_a_row(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """moto parses each condition to see what it names, and again to judge by it."""
-    last: list[Any] = [None]
+    def filled(node: Any, values: dict[str, Any]) -> Any:
+        if node.kind == kinds.EXPRESSION_ATTRIBUTE_VALUE:
+            return node._replace(value=values[node.text])
+        return node._replace(children=[filled(each, values) for each in node.children]) if node.children else node
 
     def parsed(parser: ConditionExpressionParser) -> Any:
-        given = parser.condition_expression, parser.expression_attribute_names, parser.expression_attribute_values
-        if last[0] is None or last[0][0] != given:
-            last[0] = given, parse(parser), parser.expr_attr_names_found, parser.expr_attr_values_found
-        _, operation, parser.expr_attr_names_found, parser.expr_attr_values_found = last[0]
-        return operation
+        names, values = parser.expression_attribute_names or {}, parser.expression_attribute_values or {}
+        key = parser.condition_expression, *names.items(), *values
+        if key not in trees:
+            make, kept = parser._make_op_condition, list[Any]()
+
+            def make_and_keep(node: Any) -> Any:
+                kept.append(node)
+                return make(node)
+
+            with patch.object(parser, "_make_op_condition", make_and_keep):
+                operation = parse(parser)
+            if kept:
+                trees[key] = kept[0], parser.expr_attr_names_found, parser.expr_attr_values_found
+            return operation
+        tree, parser.expr_attr_names_found, parser.expr_attr_values_found = trees[key]
+        return parser._make_op_condition(filled(tree, values))
 
     return parsed
+
+
+def _traverse(traverser: Any, node: Any, child_id: int = -1) -> Any:
+    """moto's own, asking each class once whether it is to be processed."""
+    kind, wanted = type(node), vars(traverser).setdefault("wanted", {})
+    if kind not in wanted:
+        wanted[kind] = issubclass(kind, _AST.Node) and (issubclass(kind, traverser.nodes_to_be_processed()),)
+    if not wanted[kind]:
+        return node
+    for place, child in enumerate(node.children or ()):
+        traverser.pre_processing_of_child(node, place)
+        _traverse(traverser, child, place)
+    if wanted[kind] == (False,):
+        return node
+    parent = node.parent
+    processed = traverser.process(node)
+    processed.parent = parent
+    if parent:
+        parent.children[child_id] = processed
+    return processed

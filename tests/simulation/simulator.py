@@ -347,7 +347,7 @@ class Simulation:
         if current in ready:
             ready.remove(current)
             ready.insert(0, current)
-        return ready[self._choices.pick("schedule", len(ready), self._unrest)] if len(ready) > 1 else ready[0]
+        return ready[self._choices.pick("schedule", len(ready), self._unrest)]
 
     def _serve(
         self, actor: Actor, what: str, serve: Callable[[], T], site: int, allowed: tuple[type[Exception], ...]
@@ -451,20 +451,17 @@ def shrink(failed: Result, run: Runner, tries: int = 400) -> Result:
     return best
 
 
-def _size(result: Result) -> tuple[int, int, int]:
+def _size(result: Result) -> tuple[int, int, int, int]:
     chosen = sum(1 for numbers in result.made.values() for number in numbers if number)
-    return sum(result.met.values()), chosen, len(result.trace)
+    return sum(result.met.values()), len(result.actors), chosen, len(result.trace)
 
 
 def _tamer(best: Result) -> Generator[Recipe, Result, None]:
     """Recipes that are tamer than the best so far, which is sent back each time; the boldest first."""
-    for name in best.actors:
-        if "~" not in name:
-            best = yield replace(best.recipe, told=best.made, without=best.recipe.without | {name})
-    for name in list(best.made):
-        best = yield _told(best, name, [])
-    width = 32
-    while width:
+    for width in (1000, 32, 8, 2, 1, 1):
+        for name in best.actors:
+            if "~" not in name:
+                best = yield replace(best.recipe, told=best.made, without=best.recipe.without | {name})
         for name in list(best.made):
             end = len(best.made.get(name, ()))
             while end > 0:
@@ -473,7 +470,6 @@ def _tamer(best: Result) -> Generator[Recipe, Result, None]:
                 if any(numbers[begin:end]):
                     best = yield _told(best, name, [*numbers[:begin], *[0] * (end - begin), *numbers[end:]])
                 end = begin
-        width //= 2
 
 
 def _told(result: Result, name: str, numbers: list[int]) -> Recipe:
