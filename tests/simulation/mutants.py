@@ -166,7 +166,7 @@ MUTANTS = (
         "RequestItem.pk.exists()",
     ),
     Mutant(
-        "the request is written before its message", "OneTimeCodes",
+        "a request is written, and its message is not sent", "OneTimeCodes",
         activation.request, '    _queue_mail({"request_id": request_id, "tax_id": tax_id, "code": code})\n', "",
     ),
     Mutant(
