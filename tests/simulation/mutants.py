@@ -17,6 +17,7 @@ from licensing.http import requests
 from licensing.rules import accounts as account_rules
 from licensing.rules import limits, sequence
 from licensing.store import accounts, activation_requests, servers, tables
+from licensing.store import limits as limit_store
 from licensing.store.idempotency import Idempotency
 
 
@@ -110,7 +111,7 @@ MUTANTS = (
     ),
     Mutant(
         "a suspicion is forgotten", "Clones",
-        validation.validate, "servers.put(token.installation_id, suspect(state, now), version)", "pass",
+        validation.validate, "servers.put(token.installation_id, suspect(state, now), version, token.customer_id, by)", "pass",
     ),
     Mutant(
         "a heartbeat does not look whether a copy is suspected", "Clones",
@@ -150,7 +151,7 @@ MUTANTS = (
     ),
     Mutant(
         "requests are counted by reading and then writing", "Crowd",
-        activation_requests._admitted, "LimitItem.times == item.times if item", "LimitItem.pk.exists() if item",
+        limit_store._admitted, "LimitItem.times == item.times if item", "LimitItem.pk.exists() if item",
     ),
     Mutant(
         "a code may be tried for ever", "OneTimeCodes",
@@ -167,7 +168,7 @@ MUTANTS = (
     ),
     Mutant(
         "a request is written, and its message is not sent", "OneTimeCodes",
-        activation.request, '    _queue_mail({"request_id": request_id, "tax_id": tax_id, "code": code})\n', "",
+        activation.request, "    mail.queue(deployment.activation_code_queue_url(), message)\n", "",
     ),
     Mutant(
         "an answer is kept without looking whether there is one", "Keys",

@@ -48,6 +48,7 @@ from licensing.errors import InstallationTaken, LicensingError, TemporarilyUnava
 from licensing.http.requests import once
 from licensing.key_ring import ring
 from licensing.rules.fingerprints import same_machine
+from licensing.rules.operations import Origin
 from licensing.rules.sequence import ServerState
 from licensing.store.idempotency import Keep
 from licensing.store.servers import ServerItem, _state
@@ -57,6 +58,9 @@ from tests.simulation.cloud import TAX_ID, Cloud
 from tests.simulation.simulator import Choices, Simulation, must
 
 T = TypeVar("T")
+
+#: Who manages, in all scenarios.
+OPERATOR = Origin("vendor", "operator")
 
 
 class Scenario:

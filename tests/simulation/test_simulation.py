@@ -45,6 +45,12 @@ def test_a_bug_is_told_by_a_trace_that_can_be_replayed(cloud: Cloud) -> None:
     assert run(cloud, kind, failed.recipe).violation is None
 
 
+def test_every_mutant_still_fits_the_code() -> None:
+    for mutant in MUTANTS:
+        with mutant.applied():
+            pass
+
+
 class Tally:
     """Two actors who read, and then write: the classic, without any cloud."""
 

@@ -10,7 +10,7 @@ from licensing.store import accounts
 from licensing.store.accounts import LookupItem
 
 from tests.simulation.cloud import TAX_ID, Cloud
-from tests.simulation.scenario import Book, Scenario, Server, ServerLaw
+from tests.simulation.scenario import OPERATOR, Book, Scenario, Server, ServerLaw
 from tests.simulation.simulator import must
 
 
@@ -74,10 +74,10 @@ class ActivationRace(Scenario):
     def release(self) -> bool:
         # What is released is the generation that is there when the write comes, however late the request.
         self.ended.update(range(self.law.state().gen, self.law.state().gen + 20))
-        return administration.release_installation(self.milano)
+        return administration.release_installation(self.customer_id, self.milano, OPERATOR, self.now)
 
     def rotate(self) -> None:
-        token = administration.rotate_activation_token(self.customer_id, self.milano)
+        token = administration.rotate_activation_token(self.customer_id, self.milano, OPERATOR, self.now)
         self.old_tokens.add(self.token)
         self.token = token
 

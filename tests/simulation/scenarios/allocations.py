@@ -12,7 +12,7 @@ from licensing.store import accounts, vendor
 from licensing.store.accounts import LicenseItem, SheetItem, StaleVersion, StandingItem
 
 from tests.simulation.cloud import TAX_ID, Cloud
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import OPERATOR, Scenario
 from tests.simulation.simulator import must
 
 #: License id to installation id to quantity.
@@ -90,11 +90,11 @@ class Allocations(Scenario):
             freed.append(
                 lambda now: {key: {at: n for at, n in each.items() if at != place} for key, each in now.items()}
             )
-        self.ask("disable", lambda: administration.disable(self.customer_id, place))
+        self.ask("disable", lambda: administration.disable(self.customer_id, place, OPERATOR, self.now))
         if self.pick(2):
             for version in range(self.version, self.version + 12):
                 self.intended.setdefault(version, []).append(lambda now: now)
-            self.ask("enable", lambda: administration.enable(self.customer_id, place))
+            self.ask("enable", lambda: administration.enable(self.customer_id, place, OPERATOR, self.now))
 
     def check(self) -> None:
         sheet = self.cloud.find(SheetItem, self.customer_id, "SHEET")

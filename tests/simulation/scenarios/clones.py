@@ -7,8 +7,8 @@ from typing import Any
 from licensing import administration
 from licensing.rules.sequence import ServerState
 
-from tests.simulation.cloud import Cloud
-from tests.simulation.scenario import Book, Scenario, Server, ServerLaw, activated
+from tests.simulation.cloud import TAX_ID, Cloud
+from tests.simulation.scenario import OPERATOR, Book, Scenario, Server, ServerLaw, activated
 from tests.simulation.simulator import must
 
 _HEALS, _PERIOD = 3, timedelta(days=30)
@@ -47,7 +47,11 @@ class Clones(Scenario):
     def settle(self) -> None:
         self.pause(self.pick(5) * 43200)
         self.settling = True
-        self.ask("settle", lambda: administration.settle_clone(self.milano))
+        self.ask("settle", self.settled)
+
+    def settled(self) -> None:
+        customer_id = administration.find_account(TAX_ID).customer.customer_id
+        administration.settle_clone(customer_id, self.milano, OPERATOR, self.now)
 
     def check(self) -> None:
         before: ServerState = self.law.before
@@ -71,5 +75,5 @@ class Clones(Scenario):
                 break
         must(codes == ["CLONE_SUSPECTED", "CLONE_SUSPECTED"], f"a copy is not found out: {codes}")
         self.settling = True
-        administration.settle_clone(self.milano)
+        self.settled()
         must(self.twins[0].validate().valid, "settled, it does not go on")

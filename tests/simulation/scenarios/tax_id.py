@@ -16,6 +16,7 @@ from licensing.errors import (
     TicketInvalid,
     TooManyRequests,
 )
+from licensing.mail import NotYet
 from licensing.rules.limits import ACTIVATION_REQUESTS, CODE_TRIES, TRIES_PER_CODE
 from licensing.store.activation_requests import RequestItem
 
@@ -24,7 +25,7 @@ from tests.simulation.scenario import Book, Scenario, Server, ServerLaw
 from tests.simulation.simulator import Lost, must
 
 #: What makes SQS deliver a message again.
-_RETRIED = (activation_mail.NotYet, ClientError, BotoCoreError, TemporarilyUnavailable)
+_RETRIED = (NotYet, ClientError, BotoCoreError, TemporarilyUnavailable)
 
 
 class OneTimeCodes(Scenario):
