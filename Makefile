@@ -14,7 +14,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export AWS_DEFAULT_REGION ?= eu-south-1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports validate build openapi messages e2e clean
+# How many seeds `make simulation` runs.
+SEEDS ?= 2000
+
+.PHONY: help run test simulation soak lint types imports validate build openapi messages e2e clean
 
 help: ## What there is
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -24,6 +27,13 @@ run: $(READY) ## The whole system on this machine, with demo data (PORT=8001)
 
 test: $(READY) ## Unit, integration and template tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+simulation: $(READY) ## The simulation: SEEDS=2000 runs, and the bugs made on purpose
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	$(BIN)/python -m pytest -n 2 -q tests/simulation/test_mutants.py
+
+soak: $(READY) ## The simulation, one seed after another, until Ctrl-C
+	$(BIN)/python -m tests.simulation --seeds 0 --from $$(date +%s)
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

@@ -236,6 +236,35 @@ def test_the_same_idempotency_key_twice_at_once_does_the_work_once(cloud: Cloud)
     assert len(cloud.get("/local/outbox").json()["items"]) == 1
 
 
+def test_the_same_key_twice_at_once_gets_the_first_answer_where_nothing_was_left_to_do(cloud: Cloud) -> None:
+    """The slower one finds its activation begun already, and must not answer it in its own words."""
+    server, token, key, twins = Server(cloud), cloud.token_of("Milano"), "k" * 20, list[str]()
+    body = {"activation_token": token, "public_key": server.jwk, **server.body()}
+
+    def twin() -> None:
+        scope = Idempotency(f"POST /v1/activations\n{token}", key, json.dumps(body).encode())
+
+        def keep(transaction: TransactWrite, answer: BaseModel) -> None:
+            twins.append(answer.model_dump_json())
+            scope.keep_in(transaction, 201, twins[0], cloud.now)
+
+        activation.activate_server(Activation.model_validate(body), server.jwk, cloud.now, keep)
+
+    with before_the_write(cloud, "TransactWriteItems", twin):
+        answer = server.call("/v1/activations", body, idempotency_key=key)
+    assert (answer.status_code, answer.text) == (201, twins[0])
+
+
+def test_a_key_is_kept_also_where_nothing_was_left_to_do(cloud: Cloud, server: Server) -> None:
+    assert server.deactivate().status_code == 200
+    body = {"nonce": new_nonce()}
+    first = server.call("/v1/deactivations", body, idempotency_key="k" * 20)
+    cloud.stack.clock.advance(timedelta(seconds=2))
+    assert server.call("/v1/deactivations", body, idempotency_key="k" * 20).text == first.text
+    other = server.call("/v1/deactivations", {"nonce": new_nonce()}, idempotency_key="k" * 20)
+    assert problem(other) == (422, "IDEMPOTENCY_KEY_REUSED")
+
+
 def test_two_machines_at_once_get_one_installation(cloud: Cloud) -> None:
     """The second one reads before the first one writes, and writes after it."""
     first, second = Server(cloud), Server(cloud, machine="b")

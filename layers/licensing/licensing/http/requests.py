@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, TypeVar, cast
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -19,9 +20,8 @@ from licensing.http.api import say
 from licensing.key_ring import ring
 from licensing.rules.operations import Origin
 from licensing.rules.people import User
-from licensing.store import people
+from licensing.store import people, tables
 from licensing.store.idempotency import Idempotency, Keep, keep_nothing
-from licensing.store.tables import ConditionFailed
 from licensing.texts import Say
 
 A = TypeVar("A", bound=BaseModel)
@@ -135,8 +135,8 @@ def once(
     status: Callable[[A], int],
 ) -> Response[str]:
     """The answer of ``call``, run once per Idempotency-Key: a replay gets the first answer, also after a crash before
-    it was sent. ``call`` adds its answer to the transaction that does its work; ``scope`` is the caller, or the secret
-    in its body.
+    it was sent. ``call`` adds its answer to the transaction that does its work; an answer to what was done already is kept by
+    itself. ``scope`` is the caller, or the secret in its body.
 
     Raises IdempotencyKeyReused, and whatever ``call`` raises.
     """
@@ -146,14 +146,21 @@ def once(
     event = app.current_event
     idempotency = Idempotency(f"{event.request_context.http.method} {event.raw_path}\n{scope}", key, body_bytes(event))
 
+    written: BaseModel | None = None
+
     def keep(transaction: TransactWrite, answer: BaseModel) -> None:
+        nonlocal written
+        written = answer
         idempotency.keep_in(transaction, status(cast("A", answer)), answer.model_dump_json(), now)
 
     if kept := idempotency.replay(now):
         return _json(*kept)
     try:
         answer = call(keep)
-    except (LicensingError, ConditionFailed):
+        if answer is not written:
+            # Nothing was left to do. A twin of this request may have done it, and then its answer is the first.
+            tables.transact(partial(keep, answer=answer))
+    except (LicensingError, tables.ConditionFailed):
         # A twin of this request was faster, or this one took effect and its answer got lost on the way to us.
         if kept := idempotency.replay(now):
             return _json(*kept)

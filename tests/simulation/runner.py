@@ -1,0 +1,49 @@
+"""Runs scenarios seed by seed, and tells what failed."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.simulation.cloud import Cloud
+from tests.simulation.scenario import Scenario
+from tests.simulation.simulator import Choices, Recipe, Result, Simulation, shrink
+
+
+def scenarios(only: str = "") -> list[type[Scenario]]:
+    """All scenarios, or those whose name contains ``only``."""
+    for path in sorted((Path(__file__).parent / "scenarios").glob("*.py")):
+        importlib.import_module(f"tests.simulation.scenarios.{path.stem}")
+    return [each for name, each in Scenario.known.items() if only.lower() in name]
+
+
+def run(cloud: Cloud, kind: type[Scenario], recipe: Recipe) -> Result:
+    """One run of a scenario."""
+    stage = cloud.stage(kind, kind.prepare)
+    choices = Choices(recipe.seed, recipe.told)
+    simulation = Simulation(choices, recipe.without)
+    cloud.begin(simulation, stage, recipe.seed)
+    try:
+        simulation.run(kind(cloud, simulation, stage.props))
+    finally:
+        cloud.end()
+    names = [actor.name for actor in simulation.actors]
+    return Result(recipe, simulation.violation, simulation.trace, simulation.steps, choices.made, names, simulation.met)
+
+
+def runs(cloud: Cloud, kinds: list[type[Scenario]], seeds: Iterator[int]) -> Iterator[tuple[type[Scenario], Result]]:
+    """The scenarios in turn, one seed each."""
+    for seed in seeds:
+        kind = kinds[seed % len(kinds)]
+        yield kind, run(cloud, kind, Recipe(str(seed)))
+
+
+def explain(cloud: Cloud, kind: type[Scenario], failed: Result) -> str:
+    """What happened, as short as it can be told, and how to see it again."""
+    short = shrink(failed, lambda recipe: run(cloud, kind, recipe))
+    told = "\n".join(f"  {event}" for event in short.trace)
+    return (
+        f"{kind.__name__}, seed {failed.recipe.seed}: {failed.violation}\n\n"
+        f"Shrunk from {len(failed.trace)} lines to {len(short.trace)}:\n{told}\n"
+        f"  VIOLATION  {short.violation}\n\n"
+        f"Again: python -m tests.simulation --only {kind.__name__} --seed {failed.recipe.seed}\n"
+    )
