@@ -171,6 +171,75 @@ class InstallationTaken(LicensingError):
     )
 
 
+class StaleVersion(LicensingError):
+    """Raised when what is to be changed was changed by somebody else since it was read; ``version`` is the one now."""
+
+    code, status = "STALE_VERSION", 409
+    detail = mark("Somebody else changed this meanwhile. Look at it as it is now, and decide again.")
+
+
+class QuantityExceeded(LicensingError):
+    """Raised when more is assigned than a license, or the licenses of a row, have."""
+
+    code, status = "QUANTITY_EXCEEDED", 409
+    detail = mark("{license}: {assigned} are more than the {quantity} that can be assigned.")
+
+
+class RedundancyServer(LicensingError):
+    """Raised when a redundancy license would be on a server that holds the main product (B4)."""
+
+    code, status = "REDUNDANCY_SERVER", 409
+    detail = mark(
+        "{application}: {installation} can't hold the product and its redundancy license at once. Redundancy licenses are for "
+        "another server, which takes over."
+    )
+
+
+class RedundancyExceeded(RedundancyServer):
+    """Raised when more redundancy licenses are assigned than there is of the main product (B4)."""
+
+    detail = mark(
+        "{application}: {assigned} redundancy licenses are more than the {quantity} of the product that they stand in for."
+    )
+
+
+class LicenseOver(LicensingError):
+    """Raised when more of a license is assigned that has ended, or was refunded or returned."""
+
+    code, status = "LICENSE_OVER", 409
+    detail = mark("License {license} is over. What is assigned can be taken back, and nothing new can be assigned.")
+
+
+class InstallationDisabled(LicensingError):
+    """Raised when something is assigned to a disabled installation (B5)."""
+
+    code, status = "INSTALLATION_DISABLED", 409
+    detail = mark("{installation} is disabled. Enable it before you assign something to it.")
+
+
+class NameTaken(LicensingError):
+    """Raised when a customer has an installation of this name already."""
+
+    code, status = "INSTALLATION_NAME_TAKEN", 409
+    detail = mark("There is a server called {name} already. Give each a name of its own.")
+
+
+class InstallationInUse(LicensingError):
+    """Raised when an installation is to be deleted that a server has activated, or that something is assigned to."""
+
+    code, status = "INSTALLATION_IN_USE", 409
+    detail = mark(
+        "{installation} can't be deleted: a server has activated it, or something is assigned to it. Disable it instead."
+    )
+
+
+class TooManyChanges(LicensingError):
+    """Raised when a change is too large to be made all at once."""
+
+    code, status = "TOO_MANY_CHANGES", 422
+    detail = mark("These are too many changes for one save, which is all or nothing. Save them in several steps.")
+
+
 class OfflineNotAllowed(LicensingError):
     """Raised when a subscription or trial is assigned to an installation that is to go offline (B8).
 
@@ -209,6 +278,16 @@ class ReceiptMismatch(LicensingError):
     detail = mark(
         "This deactivation receipt belongs to another installation, or not to the license file that this one has now. "
         "If a newer license file was made for the server, import that one there, and deactivate again."
+    )
+
+
+class OfflineLicenseOut(LicensingError):
+    """Raised when what an offline license holds would be taken away while its file is out (B9)."""
+
+    code, status = "OFFLINE_LICENSE_OUT", 409
+    detail = mark(
+        "{installation} is offline, with a license file that nobody can call back. What it holds stays as it is until the server's "
+        "deactivation receipt is handed in, or until it ends."
     )
 
 
