@@ -165,13 +165,19 @@ GRANTED = {
     "ServePortal": {
         "Licensing GetItem", "Licensing BatchGetItem", "Licensing Query", "Licensing ConditionCheckItem", "Licensing PutItem",
         "Licensing UpdateItem", "Licensing DeleteItem", "Ending Query", "CareEnding Query", "Operations PutItem",
-        "State GetItem", "State BatchGetItem", "MailQueue SendMessage", "UserPoolArn AdminCreateUser",
+        "State GetItem", "State BatchGetItem", "State PutItem", "State ConditionCheckItem", "* Sign",
+        "SigningKeysSecret GetSecretValue", "MailQueue SendMessage", "UserPoolArn AdminCreateUser",
         "UserPoolArn AdminDeleteUser", "UserPoolArn AdminGetUser", "UserPoolArn AdminInitiateAuth",
         "UserPoolArn AdminSetUserPassword", "UserPoolArn AdminUserGlobalSignOut",
     },
     "ManageCustomers": {
         "Licensing GetItem", "Licensing Query", "Licensing ConditionCheckItem", "Licensing PutItem", "Licensing DeleteItem",
         "Operations PutItem", "State BatchGetItem", "MailQueue SendMessage", "UserPoolArn AdminDeleteUser",
+    },
+    "ManageInstallations": {
+        "Licensing GetItem", "Licensing Query", "Licensing PutItem", "Licensing DeleteItem", "State GetItem",
+        "State BatchGetItem", "State PutItem", "State ConditionCheckItem", "Operations PutItem", "* Sign",
+        "SigningKeysSecret GetSecretValue",
     },
     "SendMail": {
         "Licensing GetItem", "Licensing Query", "Licensing PutItem", "MailQueue ReceiveMessage", "MailQueue DeleteMessage",
@@ -237,7 +243,7 @@ def test_a_function_may_do_what_it_needs_and_no_more(name: str) -> None:
 
 
 #: What people decide goes through these.
-FOR_PEOPLE = {"ServePortal", "ManageCustomers", "SendMail"}
+FOR_PEOPLE = {"ServePortal", "ManageCustomers", "ManageInstallations", "SendMail"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

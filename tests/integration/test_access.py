@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from licensing import identity, people
+from licensing import administration, identity, people
 from licensing.rules.access import ALLOWED, places
 from licensing.rules.people import Invitation, User
 from licensing.store import accounts
@@ -44,6 +44,12 @@ BODIES: dict[str, Any] = {
     "PUT /v1/customers/{customer_id}/roles/{user_id}": {"roles": ["administrator"]},
     "POST /v1/customers/{customer_id}/invitations": _INVITE,
     "PUT /v1/customers/{customer_id}/activation-window": {"minutes": 60},
+    "PUT /v1/customers/{customer_id}/allocations": {"version": 0, "allocations": {}},
+    "POST /v1/customers/{customer_id}/installations": {"name": "Roma"},
+    "PATCH /v1/customers/{customer_id}/installations/{installation_id}": {"purpose": "test"},
+    "POST /v1/customers/{customer_id}/installations/{installation_id}/clone-decision": {"decision": "settle"},
+    "POST /v1/customers/{customer_id}/installations/{installation_id}/offline-activation": {"request": "x"},
+    "POST /v1/customers/{customer_id}/installations/{installation_id}/offline-deactivation": {"receipt": "x"},
     "POST /v1/resellers": _RESELLER,
     "PATCH /v1/resellers/{reseller_id}": {"may_order": True},
     "PUT /v1/vendor-settings": {
@@ -52,6 +58,8 @@ BODIES: dict[str, Any] = {
     },
     "POST /portal/me": {"name": "Somebody"},
     "POST /portal/customers/new": _CUSTOMER | {"language": "en"},
+    "POST /portal/customers/{customer_id}/servers": {"name": "Roma"},
+    "POST /portal/customers/{customer_id}/servers/{installation_id}": {"name": "Milano"},
     "POST /portal/customers/{customer_id}/details": _DETAILS,
     "POST /portal/customers/{customer_id}/log-retention": {"days": "400"},
     "POST /portal/customers/{customer_id}/requests/{reseller_id}": {"answer": "grant"},
@@ -64,6 +72,15 @@ BODIES: dict[str, Any] = {
     "POST /portal/resellers/{reseller_id}": {"name": "Nuovo", "country": "IT", "language": "it"},
     "POST /portal/teams/{organization}/invitations": {"email": "anna@example.com"},
     "POST /portal/teams/{organization}/invitations/{reference}": {"do": "withdraw"},
+}  # fmt: skip
+
+#: What takes more than a body to succeed: a quantity that is free, a server that is not in use, a signed file.
+_SERVER = "/portal/customers/{customer_id}/servers/{installation_id}"
+_INSTALLATION = "/v1/customers/{customer_id}/installations/{installation_id}"
+NEEDING_MORE = {
+    "PUT /v1/customers/{customer_id}/allocations", f"DELETE {_INSTALLATION}", f"POST {_INSTALLATION}/offline-activation",
+    f"POST {_INSTALLATION}/offline-deactivation", f"POST {_SERVER}/delete", f"POST {_SERVER}/offline",
+    f"POST {_SERVER}/offline/file", f"POST {_SERVER}/offline/receipt",
 }  # fmt: skip
 
 
@@ -130,7 +147,8 @@ def world(cloud: Cloud, route: str) -> World:
     values = {
         "customer_id": customer_id, "reseller_id": reseller_id, "organization": reseller_id, "reference": reference,
         "invitation_id": reference, "user_id": "colleague" if "/teams/" in route else user(ENRICO).user_id,
-        "sku": "AQ-SUB-10",
+        "sku": "AQ-SUB-10", "what": "disable",
+        "installation_id": next(iter(administration.find_account(TAX_ID).installations)),
     }  # fmt: skip
     return World(cloud, values)
 
@@ -203,7 +221,8 @@ def test_who_may_not_gets_nothing_and_who_may_an_answer_of_their_own(cloud: Clou
             cloud.stack.reset()
             made = world(cloud, route)
         answer = call(made, route, email)
-        assert answer.status_code < 400 or route == "POST /portal/me/password", (email, answer.status_code, answer.text)
+        refused = answer.status_code in (409, 422) and route in NEEDING_MORE
+        assert answer.status_code < 400 or refused or route == "POST /portal/me/password", (email, answer.text)
         assert "/portal/login" not in answer.headers.get("location", "")
         assert not [name for name in names_of_others(email) if name in answer.text], email
 

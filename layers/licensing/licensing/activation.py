@@ -181,6 +181,7 @@ def activate_server(
         )
 
         def fill(transaction: TransactWrite) -> None:
+            accounts.check_installation_in(transaction, customer_id, installation_id)
             if body.activation_token:
                 accounts.check_activation_token_in(transaction, body.activation_token)
             servers.put_in(transaction, installation_id, begun, version, customer_id)

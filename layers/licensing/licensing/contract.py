@@ -118,7 +118,8 @@ def no_control_characters(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(no_control_characters)]
+Printable = AfterValidator(no_control_characters)
+Text = Annotated[str, Printable]
 Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
 ComponentName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]

@@ -159,21 +159,25 @@ class SilentTooLong(LicensingError):
     """Raised when the server behind a station has not validated for more than ten days (A5)."""
 
     code, status = "SILENT_TOO_LONG", 403
-    detail = "This server has not validated for more than ten days. Let its License Manager validate, then try again."
+    detail = mark(
+        "This server has not validated for more than ten days. Let its License Manager validate, then try again."
+    )
 
 
 class KeyMissing(LicensingError):
     """Raised when the customer has no activation key (C10)."""
 
     code, status = "KEY_MISSING", 403
-    detail = "There is no activation key. Import the key that the vendor sent; if there is none, turn to the vendor."
+    detail = mark(
+        "There is no activation key. Import the key that the vendor sent; if there is none, turn to the vendor."
+    )
 
 
 class KeyForeignCompany(LicensingError):
     """Raised when the activation key does not name the company, or is another customer's key (C9, C10)."""
 
     code, status = "KEY_FOREIGN_COMPANY", 403
-    detail = (
+    detail = mark(
         "The activation key does not name the company {tax_id}. Check the tax id, or ask the vendor for a key with it."
     )
 
@@ -182,14 +186,16 @@ class KeyExpired(LicensingError):
     """Raised when the activation key's last day is over (C11)."""
 
     code, status = "KEY_EXPIRED", 403
-    detail = "The activation key ended on {last_day}. Import the renewed key; ask the vendor for it if it has not come."
+    detail = mark(
+        "The activation key ended on {last_day}. Import the renewed key; ask the vendor for it if it has not come."
+    )
 
 
 class KeyNotYetValid(LicensingError):
     """Raised when the activation key's first day has not come."""
 
     code, status = "KEY_NOT_YET_VALID", 403
-    detail = "The activation key is valid from {first_day}."
+    detail = mark("The activation key is valid from {first_day}.")
 
 
 class NotFound(LicensingError):
@@ -206,6 +212,75 @@ class InstallationTaken(LicensingError):
     detail = mark(
         "Another server holds this installation. Deactivate it there, or release it in the portal, and try again."
     )
+
+
+class StaleVersion(LicensingError):
+    """Raised when what is to be changed was changed by somebody else since it was read; ``version`` is the one now."""
+
+    code, status = "STALE_VERSION", 409
+    detail = mark("Somebody else changed this meanwhile. Look at it as it is now, and decide again.")
+
+
+class QuantityExceeded(LicensingError):
+    """Raised when more is assigned than a license, or the licenses of a row, have."""
+
+    code, status = "QUANTITY_EXCEEDED", 409
+    detail = mark("{license}: {assigned} are more than the {quantity} that can be assigned.")
+
+
+class RedundancyServer(LicensingError):
+    """Raised when a redundancy license would be on a server that holds the main product (B4)."""
+
+    code, status = "REDUNDANCY_SERVER", 409
+    detail = mark(
+        "{application}: {installation} can't hold the product and its redundancy license at once. Redundancy licenses are for "
+        "another server, which takes over."
+    )
+
+
+class RedundancyExceeded(RedundancyServer):
+    """Raised when more redundancy licenses are assigned than there is of the main product (B4)."""
+
+    detail = mark(
+        "{application}: {assigned} redundancy licenses are more than the {quantity} of the product that they stand in for."
+    )
+
+
+class LicenseOver(LicensingError):
+    """Raised when more of a license is assigned that has ended, or was refunded or returned."""
+
+    code, status = "LICENSE_OVER", 409
+    detail = mark("License {license} is over. What is assigned can be taken back, and nothing new can be assigned.")
+
+
+class InstallationDisabled(LicensingError):
+    """Raised when something is assigned to a disabled installation (B5)."""
+
+    code, status = "INSTALLATION_DISABLED", 409
+    detail = mark("{installation} is disabled. Enable it before you assign something to it.")
+
+
+class NameTaken(LicensingError):
+    """Raised when a customer has an installation of this name already."""
+
+    code, status = "INSTALLATION_NAME_TAKEN", 409
+    detail = mark("There is a server called {name} already. Give each a name of its own.")
+
+
+class InstallationInUse(LicensingError):
+    """Raised when an installation is to be deleted that a server has activated, or that something is assigned to."""
+
+    code, status = "INSTALLATION_IN_USE", 409
+    detail = mark(
+        "{installation} can't be deleted: a server has activated it, or something is assigned to it. Disable it instead."
+    )
+
+
+class TooManyChanges(LicensingError):
+    """Raised when a change is too large to be made all at once."""
+
+    code, status = "TOO_MANY_CHANGES", 422
+    detail = mark("These are too many changes for one save, which is all or nothing. Save them in several steps.")
 
 
 class OfflineNotAllowed(LicensingError):
@@ -253,7 +328,7 @@ class SeatLimitReached(LicensingError):
     """Raised when all seats of a pool are taken (C5)."""
 
     code, status = "SEAT_LIMIT_REACHED", 409
-    detail = (
+    detail = mark(
         "All {capacity} seats are taken ({in_use} in use). Try again when somebody leaves; if this happens often, "
         "reconsider the quantity."
     )
@@ -263,49 +338,61 @@ class SeatBorrowed(LicensingError):
     """Raised when a borrowed seat is to be released: it counts until it is returned or ends (C13)."""
 
     code, status = "SEAT_BORROWED", 409
-    detail = "This seat is borrowed until {until}. It is free again when it is returned, or at that time."
+    detail = mark("This seat is borrowed until {until}. It is free again when it is returned, or at that time.")
 
 
 class BorrowingNotAllowed(LicensingError):
     """Raised when a seat can't be borrowed, or not for so long (C13)."""
 
     code, status = "BORROWING_NOT_ALLOWED", 409
-    detail = "This seat can be borrowed for at most {max_days} days."
+    detail = mark("This seat can be borrowed for at most {max_days} days.")
 
 
 class CompanyLimitReached(LicensingError):
     """Raised when the key's quota of companies is used up (C2)."""
 
     code, status = "COMPANY_LIMIT_REACHED", 409
-    detail = "All {limit} companies of the activation key are in use. Ask the vendor for a key with more."
+    detail = mark("All {limit} companies of the activation key are in use. Ask the vendor for a key with more.")
 
 
 class CompanyExists(LicensingError):
     """Raised when a company with this tax id is there already."""
 
     code, status = "TAX_ID_EXISTS", 409
-    detail = "There is a company with this tax id already."
+    detail = mark("There is a company with this tax id already.")
 
 
 class KeySuperseded(LicensingError):
     """Raised when a newer activation key of the same group was imported already (C9)."""
 
     code, status = "KEY_SUPERSEDED", 409
-    detail = "A newer activation key was imported on {imported_on}. Use the newest one; the vendor can send it again."
+    detail = mark(
+        "A newer activation key was imported on {imported_on}. Use the newest one; the vendor can send it again."
+    )
 
 
 class PreviewStale(LicensingError):
     """Raised when a key's preview is too old, or another key was imported since it was made."""
 
     code, status = "STALE_VERSION", 409
-    detail = "This preview is out of date. Look at the key again, and confirm what it shows then."
+    detail = mark("This preview is out of date. Look at the key again, and confirm what it shows then.")
 
 
 class RenewalTooEarly(LicensingError):
     """Raised when a renewal is asked for before the vendor has had its time to send it (C1)."""
 
     code, status = "RENEWAL_TOO_EARLY", 409
-    detail = "The renewed key is sent by itself. It can be asked for from {from_day}."
+    detail = mark("The renewed key is sent by itself. It can be asked for from {from_day}.")
+
+
+class OfflineLicenseOut(LicensingError):
+    """Raised when what an offline license holds would be taken away while its file is out (B9)."""
+
+    code, status = "OFFLINE_LICENSE_OUT", 409
+    detail = mark(
+        "{installation} is offline, with a license file that nobody can call back. What it holds stays as it is until the server's "
+        "deactivation receipt is handed in, or until it ends."
+    )
 
 
 class CodeExpired(LicensingError):
@@ -319,7 +406,7 @@ class SeatLost(LicensingError):
     """Raised when a seat's lease has ended, or somebody released it: a heartbeat never revives one."""
 
     code, status = "SEAT_LOST", 410
-    detail = "This seat is not held any more: its lease ended, or it was released. Ask for a new one."
+    detail = mark("This seat is not held any more: its lease ended, or it was released. Ask for a new one.")
 
 
 class PayloadTooLarge(LicensingError):
@@ -385,14 +472,16 @@ class KeySignatureInvalid(LicensingError):
     """Raised when a text is no activation key of this vendor, or was altered (C9)."""
 
     code, status = "KEY_SIGNATURE_INVALID", 422
-    detail = "This is not a valid activation key: it is incomplete, altered, or not from the vendor. Copy it whole."
+    detail = mark(
+        "This is not a valid activation key: it is incomplete, altered, or not from the vendor. Copy it whole."
+    )
 
 
 class KeyMixedGroups(LicensingError):
     """Raised when a key names companies of two groups, or a text holds keys of two (C9)."""
 
     code, status = "KEY_MIXED_GROUPS", 422
-    detail = "These companies belong to different groups: {tax_ids}. A key is for one group."
+    detail = mark("These companies belong to different groups: {tax_ids}. A key is for one group.")
 
 
 class IdempotencyKeyReused(LicensingError):

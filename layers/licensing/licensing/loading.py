@@ -15,12 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from licensing import identity
 from licensing.contract import TimeZone, Version
-from licensing.errors import TaxIdInvalid
+from licensing.errors import RedundancyServer, TaxIdInvalid
 from licensing.operations import operation, recording
 from licensing.rules import accounts as rules
 from licensing.rules import offline, retention
 from licensing.rules import vendor as vendor_rules
 from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
+from licensing.rules.allocations import check_redundancy
 from licensing.rules.operations import Origin
 from licensing.rules.people import Reseller
 from licensing.rules.retention import Retention
@@ -130,6 +131,7 @@ class ProductPart(_Part):
     metering: Literal["server", "concurrent", "named_user", "company"] = "server"
     lowest_app_version: str | None = None
     cloud_services: bool = True
+    redundancy: bool = False
 
 
 class InstallationPart(_Part):
@@ -228,9 +230,7 @@ def check(document: Mapping[str, Any], now: datetime) -> None:
     for part in parsed.customers if not faults else ():
         try:
             before = accounts.read_by_tax_id(part.tax_id)
-            after = _account(part, before, resellers, now, identity.new_id, [])
-            rules.check(after, catalogue)
-            offline.check_held(before, after, now)
+            _check(before, _account(part, before, resellers, now, identity.new_id, []), catalogue, now)
             accounts.check_claims(before, [each.code for each in part.licenses])
         except AccountError as error:
             faults.append(f"{part.name}: {error}")
@@ -273,6 +273,15 @@ def load(
     if parsed.applications or parsed.products:
         _project_others({part.tax_id for part in parsed.customers}, catalogue, by, now)
     return report
+
+
+def _check(before: Account | None, after: Account, catalogue: vendor_rules.Catalogue, now: datetime) -> None:
+    rules.check(after, catalogue)
+    offline.check_held(before, after, now)
+    try:
+        check_redundancy(before, after, catalogue, after.customer.today(now))
+    except RedundancyServer as error:
+        raise AccountError(error.detail.format_map(error.members)) from error
 
 
 def _catalogue(parsed: Document, known: vendor_rules.Catalogue) -> vendor_rules.Catalogue:
@@ -359,8 +368,7 @@ def _load_customer(
         before, notes = accounts.read_by_tax_id(part.tax_id), list[str]()
         try:
             after = _account(part, before, resellers, now, new_id, notes)
-            rules.check(after, catalogue)
-            offline.check_held(before, after, now)
+            _check(before, after, catalogue, now)
             action = "customer.changed" if before else "customer.created"
             changed = rules.differences(before, after)
             told = operation(after.customer.customer_id, by, action, now, after.customer.customer_id, **changed)
@@ -425,8 +433,7 @@ def _account(
 def _license(entry: LicensePart, before: License, ids: Mapping[str, str], now: datetime) -> License:
     allocations = {ids[name]: quantity for name, quantity in entry.allocations.items()}
     after = _merged(before, entry, allocations=allocations)
-    freed = {at: what for at, what in before.freed.items() if what.until > now and at not in after.allocations}
-    return replace(after, freed=freed)
+    return after.allocated(after.allocations, now)
 
 
 def _project_others(loaded: set[str], catalogue: vendor_rules.Catalogue, by: Origin, now: datetime) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, lru_cache
 from http import HTTPStatus
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -22,6 +23,9 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.shared.cookies import Cookie, SameSite
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from python_multipart import parse_form
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field, File
 
 from licensing import deployment, identity, languages
 from licensing.errors import (
@@ -134,20 +138,48 @@ def _cookie(secret: str) -> Cookie:
 
 
 def form(visit: Visit) -> dict[str, str]:
-    """The fields of a form that was sent from one of our own pages of this session.
+    """The fields of a form that was sent from one of our own pages of this session; a file chosen is its text.
 
     Raises FormExpired, PayloadTooLarge.
     """
     content = body_bytes(visit.event)
     if len(content) > BODY_LIMIT:
         raise PayloadTooLarge(limit=BODY_LIMIT)
-    try:
-        pairs = parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, strict_parsing=True)
-    except ValueError as error:
-        raise FormExpired from error
+    content_type = visit.event.headers.get("content-type", "")
+    if content_type.lower().startswith("multipart/form-data"):
+        pairs = _parts(content, content_type)
+    else:
+        try:
+            pairs = parse_qsl(
+                content.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, strict_parsing=True
+            )
+        except ValueError as error:
+            raise FormExpired from error
     fields = {name: value.strip() for name, value in pairs}
     check_origin(visit, fields.pop("form_token", ""))
     return fields
+
+
+def _parts(content: bytes, content_type: str) -> list[tuple[str, str]]:
+    """The fields of a form with files (RFC 7578). A file that is no text reads as one with strange characters in it."""
+    found: list[tuple[str, bytes | None]] = []
+
+    def file_part(part: File) -> None:
+        part.file_object.seek(0)
+        found.append((_decoded(part.field_name), part.file_object.read()))
+
+    def field_part(part: Field) -> None:
+        found.append((_decoded(part.field_name), part.value))
+
+    try:
+        parse_form({"Content-Type": content_type.encode()}, BytesIO(content), field_part, file_part)
+    except (FormParserError, ValueError) as error:
+        raise FormExpired from error
+    return [(name, _decoded(value)) for name, value in found[:_MOST_FIELDS]]
+
+
+def _decoded(text: bytes | None) -> str:
+    return (text or b"").decode("utf-8", "replace")
 
 
 def check_origin(visit: Visit, form_token: str) -> None:
@@ -197,10 +229,17 @@ def explain(language: Language, error: LicensingError) -> str:
     return language.text(error.detail, retry_after=error.retry_after, **error.members)
 
 
-def see_other(visit: Visit, location: str, done: str = "") -> Response[str]:
+def see_other(visit: Visit, location: str, done: str = "", **query: str) -> Response[str]:
     """Go on to another page after a form took effect (RFC 9110, 303); ``done`` names what it says there."""
-    query = f"?{urlencode({'done': done})}" if done else ""
-    return Response(HTTPStatus.SEE_OTHER, _HTML, "", {**_HEADERS, "Location": location + query}, visit.cookies)
+    told = {name: value for name, value in {"done": done, **query}.items() if value}
+    target = f"{location}?{urlencode(told)}" if told else location
+    return Response(HTTPStatus.SEE_OTHER, _HTML, "", {**_HEADERS, "Location": target}, visit.cookies)
+
+
+def attachment(name: str, content_type: str, content: str) -> Response[str]:
+    """A file for the browser to keep. ``name`` is plain ASCII."""
+    disposition = f'attachment; filename="{name}"'
+    return Response(HTTPStatus.OK, content_type, content, {**_HEADERS, "Content-Disposition": disposition})
 
 
 def pages() -> APIGatewayHttpResolver:

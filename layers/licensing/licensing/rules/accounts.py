@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 
-from licensing.rules.entitlements import Entitlement, LicenseState, Mode, Purpose, Standing
-from licensing.rules.heartbeat import rung, silent_days
+from licensing.errors import NotFound
+from licensing.rules.entitlements import Entitlement, LicenseState, Mode, Phase, Purpose, Standing, phase
+from licensing.rules.heartbeat import local_date, rung, silent_days
 from licensing.rules.retention import Retention, Shortening
 from licensing.rules.sequence import ServerState
 from licensing.rules.vendor import Catalogue, Contact
@@ -44,6 +45,10 @@ class Customer:
     deleted_on: date | None = None
     #: Who manages its licenses, beside itself.
     reseller_ids: tuple[str, ...] = ()
+
+    def today(self, now: datetime) -> date:
+        """The date where the customer is: its licenses begin and end by it."""
+        return local_date(now, self.time_zone)
 
     @property
     def log_retention(self) -> Retention:
@@ -112,6 +117,21 @@ class License:
     modules: tuple[str, ...] = ()
     state: LicenseState = "active"
 
+    @property
+    def assigned(self) -> int:
+        """How much of it is assigned."""
+        return sum(self.allocations.values())
+
+    def phase(self, today: date) -> Phase:
+        """Where it stands on a day of the customer's calendar."""
+        return phase(self.state, self.first_day, self.last_day, today)
+
+    def allocated(self, allocations: Mapping[str, int], now: datetime) -> "License":
+        """The license with other allocations. What a disabled server gave back stays marked while its token runs (B5)."""
+        given = {at: quantity for at, quantity in allocations.items() if quantity}
+        freed = {at: what for at, what in self.freed.items() if what.until > now and at not in given}
+        return replace(self, allocations=given, freed=freed)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -163,8 +183,8 @@ def check(account: Account, catalogue: Catalogue) -> None:
     not perpetual ends, and not before it begins.
     """
     for license in account.licenses.values():
-        if (assigned := sum(license.allocations.values())) > license.quantity:
-            raise AccountError(f"{license.code}: {assigned} are assigned, the license has {license.quantity}.")
+        if license.assigned > license.quantity:
+            raise AccountError(f"{license.code}: {license.assigned} are assigned, the license has {license.quantity}.")
         if strangers := license.allocations.keys() - account.installations.keys():
             raise AccountError(f"{license.code}: assigned to unknown installations {sorted(strangers)}.")
         product = catalogue.products[license.sku]
@@ -261,9 +281,9 @@ def disable(account: Account, installation_id: str, token_until: datetime | None
 def change_installation(
     account: Account, installation_id: str, change: Callable[[Installation], Installation]
 ) -> Account:
-    """The account with one installation changed. Raises AccountError if it is not there."""
+    """The account with one installation changed. Raises NotFound if it is not there."""
     if installation_id not in account.installations:
-        raise AccountError(f"There is no installation {installation_id}.")
+        raise NotFound
     installations = dict(account.installations)
     installations[installation_id] = change(installations[installation_id])
     return replace(account, installations=installations)

@@ -18,6 +18,19 @@ Purpose = Literal["main", "test", "redundancy", "load"]
 Phase = Literal["in_force", "upcoming", "suspended", "refunded", "ended"]
 
 
+def phase(state: LicenseState, first_day: date | None, last_day: date | None, today: date) -> Phase:
+    """Where a license stands on a day of the customer's calendar; the last day is included."""
+    if state == "refunded":
+        return "refunded"
+    if state == "returned" or (last_day is not None and today > last_day):
+        return "ended"
+    if state == "suspended":
+        return "suspended"
+    if first_day is not None and today < first_day:
+        return "upcoming"
+    return "in_force"
+
+
 @dataclass(frozen=True, slots=True)
 class Entitlement:
     """A quantity of an application, assigned to one installation, with all that validating it needs."""
@@ -39,16 +52,8 @@ class Entitlement:
     pool_id: str | None = None
 
     def phase(self, today: date) -> Phase:
-        """Where the license stands on a day of the customer's calendar; the last day is included."""
-        if self.state == "refunded":
-            return "refunded"
-        if self.state == "returned" or (self.last_day is not None and today > self.last_day):
-            return "ended"
-        if self.state == "suspended":
-            return "suspended"
-        if self.first_day is not None and today < self.first_day:
-            return "upcoming"
-        return "in_force"
+        """Where its license stands on a day."""
+        return phase(self.state, self.first_day, self.last_day, today)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ class Product:
     metering: Metering = "server"
     lowest_app_version: str | None = None
     cloud_services: bool = True
+    #: For a standby server only ("red." in the license table, B4).
+    redundancy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

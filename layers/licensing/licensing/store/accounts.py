@@ -38,6 +38,10 @@ class Taken(Exception):
     """Raised when a tax id or a license code belongs to somebody else; the message names it."""
 
 
+class TooLarge(Exception):
+    """Raised when a change is more than one transaction, and is not to be made in parts."""
+
+
 class SheetItem(Item, discriminator="sheet"):
     """The version of a customer's account: every change of it raises this by one, under condition."""
 
@@ -197,7 +201,15 @@ def check_claims(before: Account | None, codes: Iterable[str]) -> None:
         raise Taken(", ".join(taken))
 
 
-def write(before: Account | None, after: Account, catalogue: Catalogue, also: tables.Also | None = None) -> int:
+def write(
+    before: Account | None,
+    after: Account,
+    catalogue: Catalogue,
+    also: tables.Also | None = None,
+    *,
+    whole: bool = False,
+    check: tables.Also | None = None,
+) -> int:
     """Write what differs between ``before`` and ``after``, and every projection that is not as it should be.
 
     One transaction, all or nothing, for up to 90 items; what is larger is written in several, installations first,
@@ -207,16 +219,22 @@ def write(before: Account | None, after: Account, catalogue: Catalogue, also: ta
     ``also`` adds up to nine puts and updates, no deletes and no checks, to the first of these transactions, such as the
     operation that tells of the change. Where nothing differs, it is not called.
 
+    ``whole`` refuses what does not fit into one transaction. ``check`` adds one check to the first.
+
     Raises:
+        TooLarge: it is to be written as a whole, and does not fit.
         StaleVersion: the account is not at ``before.version`` any more.
         Taken: a tax id or license code belongs to somebody else.
-        ConditionFailed: a condition of ``also`` did not hold.
+        ConditionFailed: a condition of ``also``, or ``check``, did not hold.
     """
     changes = [*_releases(before, after), *_claims(before, after), *_documents(before, after, catalogue)]
+    if whole and len(changes) > _PART_ITEMS:
+        raise TooLarge
     version = before.version if before else 0
     for start in range(0, len(changes), _PART_ITEMS):
         part = changes[start : start + _PART_ITEMS]
-        _write_part(part, after.customer.customer_id, version, None if start else also)
+        first = start == 0
+        _write_part(part, after.customer.customer_id, version, also if first else None, check if first else None)
         version += 1
     return len(changes)
 
@@ -231,13 +249,17 @@ class _Change:
     claims: str | None = None
 
 
-def _write_part(changes: list[_Change], customer_id: str, version: int, also: tables.Also | None) -> None:
-    # In the order in which a transaction reports its failures: deletes, then puts in the order of the calls.
+def _write_part(
+    changes: list[_Change], customer_id: str, version: int, also: tables.Also | None, check: tables.Also | None
+) -> None:
+    # In the order in which a transaction reports its failures: check, deletes, then puts in the order of the calls.
     deletes = [change for change in changes if change.delete]
     puts = [change for change in changes if not change.delete]
     unchanged = SheetItem.version == version if version else SheetItem.pk.does_not_exist()
 
     def fill(transaction: TransactWrite) -> None:
+        if check:
+            check(transaction)
         for change in deletes:
             transaction.delete(change.item)
         transaction.save(SheetItem(customer_id, "SHEET", version=version + 1), condition=unchanged)
@@ -249,9 +271,10 @@ def _write_part(changes: list[_Change], customer_id: str, version: int, also: ta
     try:
         tables.transact(fill)
     except tables.ConditionFailed as error:
-        if len(deletes) in error.failed:
+        sheet = len(deletes) + (1 if check else 0)
+        if sheet in error.failed:
             raise StaleVersion from error
-        claims = {place: change.claims for place, change in enumerate(puts, len(deletes) + 1)}
+        claims = {place: change.claims for place, change in enumerate(puts, sheet + 1)}
         if taken := [claims[place] or "" for place in sorted(error.failed & claims.keys())]:
             raise Taken(", ".join(taken)) from error
         raise
@@ -276,6 +299,9 @@ def _documents(before: Account | None, after: Account, catalogue: Catalogue) -> 
         yield _Change(ContactItem(f"EMAIL#{email}", customer_id), delete=True)
     for email in _contacts(after.customer) - contacts:
         yield _Change(ContactItem(f"EMAIL#{email}", customer_id))
+    for gone in (before.installations.keys() - after.installations.keys()) if before else ():
+        yield _Change(InstallationItem(customer_id, f"INS#{gone}"), delete=True)
+        yield _Change(StandingItem(customer_id, f"ENT#{gone}"), delete=True)
     projected = {key: standing(after, key, catalogue) for key in after.installations}
     for projection in _changed(before.standings if before else {}, projected):
         yield _Change(StandingItem(customer_id, f"ENT#{projection.installation_id}", body=projection))
@@ -300,6 +326,12 @@ def _listings(account: Account) -> dict[tuple[str, str], Listed]:
 
 def _contacts(customer: Customer) -> set[str]:
     return {email_key(contact.email) for contact in customer.contacts if contact.email}
+
+
+def check_installation_in(transaction: TransactWrite, customer_id: str, installation_id: str) -> None:
+    """Let a transaction go through only if the installation is still there."""
+    place = f"INS#{installation_id}"
+    transaction.condition_check(InstallationItem, customer_id, place, condition=InstallationItem.pk.exists())
 
 
 def _changed(before: Mapping[str, V], after: Mapping[str, V]) -> list[V]:

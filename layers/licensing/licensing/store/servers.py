@@ -1,6 +1,6 @@
 """What the cloud remembers of each server: one item of the State table, kept below one write unit (1 KB)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -125,6 +125,19 @@ def put_in(
     """The same as part of a transaction."""
     item = _item(installation_id, state, version, customer_id, ANYONE, None)
     transaction.save(item, condition=_unchanged(version))
+
+
+def check_unknown_in(installation_id: str) -> Callable[[TransactWrite], None]:
+    """A check for a transaction: no server has ever activated the installation."""
+    return lambda transaction: transaction.condition_check(
+        ServerItem, installation_id, condition=ServerItem.pk.does_not_exist()
+    )
+
+
+def get_usage(installation_id: str) -> Mapping[str, int]:
+    """How much of each application the server last said is in use."""
+    item = tables.find(ServerItem, installation_id)
+    return (item.usage or {}) if item else {}
 
 
 def _unchanged(version: int) -> Condition:

@@ -1,0 +1,182 @@
+"""The license table: who gets how much, and adding servers to it (B4)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+from licensing import administration, allocations
+from licensing.customers import account_for
+from licensing.errors import LicensingError, NameTaken, TooManyChanges
+from licensing.http.pages import Visit, explain, form, page, see_other, visit
+from licensing.rules import access
+from licensing.rules.accounts import Account
+from licensing.rules.allocations import Cell, Merge, Row, rows
+from licensing.rules.entitlements import Mode
+from licensing.rules.installations import Overview
+from licensing.store.vendor import catalogue
+from licensing.texts import mark
+
+from functions.serve_portal.servers import PURPOSES, server_fields
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+#: Servers shown at once; the table goes on to the next.
+_COLUMNS = 12
+_WHOLE = re.compile(r"[0-9]{1,9}")
+Place = tuple[str, str]
+
+
+class NotWhole(LicensingError):
+    """Raised when what was entered as a quantity is none."""
+
+    code, status = "INVALID_REQUEST", 422
+    detail = mark("Quantities are whole numbers from 0 to 999999999. What is not one is marked.")
+
+
+@dataclass(slots=True)
+class Entered:
+    """What a form brought: quantities by row and server, as text; what each was when it was shown; and what came of it."""
+
+    texts: dict[Place, str] = field(default_factory=dict)
+    shown: dict[Place, int] = field(default_factory=dict)
+    wrong: set[Place] = field(default_factory=set)
+    merge: Merge = field(default_factory=Merge)
+    #: The row that a refusal names.
+    row_id: str | None = None
+
+    def cells(self) -> list[Cell]:
+        """The same as quantities. Raises NotWhole."""
+        self.wrong = {place for place, text in self.texts.items() if text and not _WHOLE.fullmatch(text)}
+        if self.wrong:
+            raise NotWhole
+        return [Cell(*place, self.shown[place], int(text or 0)) for place, text in self.texts.items()]
+
+    def value(self, place: Place, quantity: int) -> str:
+        """What a field holds: what was entered where that was a wish, else what is there."""
+        text = self.texts.get(place)
+        return str(quantity or "") if text is None or place in self.merge.elsewhere or not self._wished(place) else text
+
+    def note(self, place: Place) -> str:
+        """What a field needs to be looked at for: ``wrong``, ``conflict``, ``elsewhere``, or nothing."""
+        if place in self.wrong:
+            return "wrong"
+        return "conflict" if place in self.merge.conflicts else "elsewhere" if place in self.merge.elsewhere else ""
+
+    def _wished(self, place: Place) -> bool:
+        return self.texts[place] != str(self.shown[place] or "")
+
+
+@router.get("/portal/customers/<customer_id>")
+def show(customer_id: str) -> Response[str]:
+    """The table."""
+    here = visit(router)
+    return _table(here, account_for(here.signed_in, customer_id, "customer.read"), Entered())
+
+
+@router.post("/portal/customers/<customer_id>/allocations")
+def save(customer_id: str) -> Response[str]:
+    """Save what was changed; what can't be saved comes back as it was entered, with the reason."""
+    here = visit(router)
+    fields = form(here)
+    account = account_for(here.signed_in, customer_id, "allocation.change")
+    entered = _entered(fields)
+    try:
+        allocations.save_cells(customer_id, entered.cells(), here.by, here.now)
+    except allocations.Overtaken as error:
+        entered.merge = error.merge
+        account = account_for(here.signed_in, customer_id, "allocation.change")
+        return _table(here, account, entered, error)
+    except (NotWhole, TooManyChanges) as error:
+        return _table(here, account, entered, error)
+    except LicensingError as error:
+        if error.status != 409:
+            raise
+        entered.row_id = error.members.get("row")
+        return _table(here, account, entered, error)
+    return see_other(here, f"/portal/customers/{customer_id}", "saved", after=here.query("after"))
+
+
+@router.post("/portal/customers/<customer_id>/servers")
+def add_server(customer_id: str) -> Response[str]:
+    """Add a server: a column of the table."""
+    here = visit(router)
+    fields = form(here)
+    account = account_for(here.signed_in, customer_id, "installation.operate")
+    try:
+        name, purpose = server_fields(fields)
+        mode: Mode = "offline" if fields.get("mode") == "offline" else "online"
+        administration.create_installation(customer_id, name, purpose, mode, here.by, here.now)
+    except NameTaken as error:
+        return _table(here, account, Entered(), error, name=fields.get("name", ""))
+    return see_other(here, f"/portal/customers/{customer_id}", "server-added")
+
+
+def _entered(fields: Mapping[str, str]) -> Entered:
+    """The form's fields: ``columns`` and ``row-N`` say what was shown, ``q-N-M`` what was entered. What is none is left out."""
+    entered = Entered()
+    columns = fields.get("columns", "").split()
+    for name, value in fields.items():
+        if not (name.startswith("row-") and value):
+            continue
+        row_id, *shown = value.split()
+        for column, (server, quantity) in enumerate(zip(columns, shown, strict=False)):
+            text = fields.get(f"q-{name.removeprefix('row-')}-{column}")
+            if text is not None and _WHOLE.fullmatch(quantity):
+                entered.texts[row_id, server], entered.shown[row_id, server] = text, int(quantity)
+    return entered
+
+
+def _table(
+    here: Visit, account: Account, entered: Entered, error: LicensingError | None = None, name: str = ""
+) -> Response[str]:
+    servers = sorted(administration.overviews(account, here.now), key=lambda each: each.installation.name.casefold())
+    names = [each.installation.installation_id for each in servers]
+    after = here.query("after")
+    start = names.index(after) + 1 if after in names else 0
+    return page(
+        here,
+        "licenses",
+        error.status if error else 200,
+        customer=account.customer,
+        rows=rows(account, catalogue(), here.now),
+        today=account.customer.today(here.now),
+        servers=servers[start : start + _COLUMNS],
+        earlier=_earlier(names, start),
+        later=names[start + _COLUMNS - 1] if len(names) > start + _COLUMNS else None,
+        place=(start + 1, min(start + _COLUMNS, len(names)), len(names)),
+        after=after if start else "",
+        entered=entered,
+        lost=_lost(account, entered.merge),
+        may_assign=access.may(here.signed_in, "allocation.change"),
+        is_open=_is_open,
+        purposes=PURPOSES,
+        new_name=name,
+        error=explain(here.language, error) if error else None,
+    )
+
+
+def _earlier(names: list[str], start: int) -> str | None:
+    """After which server the previous columns begin; empty for the first."""
+    if not start:
+        return None
+    before = max(0, start - _COLUMNS)
+    return names[before - 1] if before else ""
+
+
+def _is_open(row: Row, server: Overview) -> bool:
+    """Whether a quantity can be changed: what is over, or on a disabled server, can only be taken back."""
+    closed = row.over or server.installation.disabled
+    return not closed or bool(row.quantities.get(server.installation.installation_id))
+
+
+def _lost(account: Account, merge: Merge) -> list[tuple[str, str, int]]:
+    """Wishes for rows and servers that are not there any more, in words: application, server, quantity."""
+    applications = catalogue().applications
+    found = []
+    for cell in merge.gone:
+        application = applications.get(cell.row_id.rpartition(".")[0])
+        server = account.installations.get(cell.installation_id)
+        found.append((application.name if application else "–", server.name if server else "–", cell.wanted))
+    return found
