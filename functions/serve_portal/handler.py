@@ -3,10 +3,10 @@
 from aws_lambda_powertools.event_handler import Response
 from licensing.http.pages import entry, pages, static
 
-from functions.serve_portal import customers, me, overviews, people, resellers, sign_in
+from functions.serve_portal import customers, me, orders, overviews, people, resellers, sign_in
 
 portal = pages()
-for module in (sign_in, me, customers, people, resellers, overviews):
+for module in (sign_in, me, customers, orders, people, resellers, overviews):
     portal.include_router(module.router)
 
 

@@ -6,9 +6,10 @@ Every page carries a strict content security policy; every form a token of its s
 import hashlib
 import hmac
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from email import message_from_bytes, policy
 from functools import cache, lru_cache
 from http import HTTPStatus
 from pathlib import Path
@@ -134,7 +135,7 @@ def _cookie(secret: str) -> Cookie:
 
 
 def form(visit: Visit) -> dict[str, str]:
-    """The fields of a form that was sent from one of our own pages of this session.
+    """The fields of a form that was sent from one of our own pages of this session; of a file its text (UTF-8).
 
     Raises FormExpired, PayloadTooLarge.
     """
@@ -142,12 +143,26 @@ def form(visit: Visit) -> dict[str, str]:
     if len(content) > BODY_LIMIT:
         raise PayloadTooLarge(limit=BODY_LIMIT)
     try:
-        pairs = parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, strict_parsing=True)
+        pairs = _pairs(content, visit.event.headers.get("content-type") or "")
     except ValueError as error:
         raise FormExpired from error
     fields = {name: value.strip() for name, value in pairs}
     check_origin(visit, fields.pop("form_token", ""))
     return fields
+
+
+def _pairs(content: bytes, content_type: str) -> list[tuple[str, str]]:
+    """Names and values of a form (RFC 7578 where it carries a file). Raises ValueError."""
+    if not content_type.startswith("multipart/form-data"):
+        return parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS, strict_parsing=True)
+    if not content_type.isprintable():
+        raise ValueError(content_type)
+    message = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + content, policy=policy.HTTP)
+    return [
+        (str(part.get_param("name", "", "content-disposition")), cast("bytes", part.get_payload(decode=True)).decode())
+        for part in message.walk()
+        if not part.is_multipart()
+    ]
 
 
 def check_origin(visit: Visit, form_token: str) -> None:
@@ -287,13 +302,6 @@ def _environment(language: Language) -> Environment:
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
-    filters: Mapping[str, Callable[..., Any]] = {
-        "date": language.date,
-        "moment": language.moment,
-        "number": language.number,
-        "country": language.country,
-        "listed": language.listed,
-    }
-    environment.filters.update(filters)
+    environment.filters.update(language.filters)
     environment.globals["static"] = _static_address
     return environment
