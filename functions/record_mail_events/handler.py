@@ -10,11 +10,11 @@ from licensing import mail_events
 processor = BatchProcessor(event_type=EventType.SQS)
 
 
-def record(message: SQSRecord) -> None:
+def tell(record: SQSRecord) -> None:
     """One event."""
-    mail_events.record(mail_events.Envelope.model_validate_json(message.body).detail)
+    mail_events.record(mail_events.Envelope.model_validate_json(record.body).detail)
 
 
 def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
     """Entry point; what failed is delivered again."""
-    return process_partial_response(event=event, record_handler=record, processor=processor, context=context)
+    return process_partial_response(event=event, record_handler=tell, processor=processor, context=context)

@@ -110,7 +110,14 @@ def reseller_of(user: User, body: NewOrder) -> Reseller:
     return found
 
 
-def take_in(user: User, body: NewOrder, now: datetime, by: Origin, keep: Keep = keep_nothing) -> OrderAnswer:
+def take_in(
+    user: User,
+    body: NewOrder,
+    now: datetime,
+    by: Origin,
+    keep: Keep = keep_nothing,
+    new_code: Callable[[str], str] = identity.new_license_code,
+) -> OrderAnswer:
     """Take an order in: its licenses are locked, what it renews is renewed at once, its e-mail is on its way.
 
     A customer that is not there yet is made, and the reseller manages it. A reseller that orders for somebody else's customer
@@ -133,7 +140,7 @@ def take_in(user: User, body: NewOrder, now: datetime, by: Origin, keep: Keep = 
                 raise OrderExists(order_number=body.order_number, order_id=known)
             return answer(_shown([_get(order_id)[0]], now)[0])  # it took effect, and we were not told
         before = accounts.read_by_tax_id(body.customer.tax_id)
-        after, order = _taken_in(user, reseller, body, before, order_id, now)
+        after, order = _taken_in(user, reseller, body, before, order_id, now, new_code)
         order = rules.mailed(order, store.mailing_id(secret), recipients, now)
         taken = answer(Found(order, rules.steps(order, after.licenses, ()), reseller))
         told = _told(order, by, "order.received", now, reseller=reseller.name, lines=len(order.lines))
@@ -172,7 +179,7 @@ def check(user: User, bodies: Iterable[NewOrder], now: datetime) -> list[str | L
         if taken is None:
             tax_id = body.customer.tax_id
             before = seen.get(tax_id) or accounts.read_by_tax_id(tax_id)
-            seen[tax_id], _ = _taken_in(user, reseller, body, before, "", now)
+            seen[tax_id], _ = _taken_in(user, reseller, body, before, "", now, identity.new_license_code)
         return taken
 
     found: list[str | LicensingError | None] = []
@@ -192,7 +199,13 @@ def _recipients(wanted: Sequence[str], reseller: Reseller) -> list[str]:
 
 
 def _taken_in(
-    user: User, reseller: Reseller, body: NewOrder, before: Account | None, order_id: str, now: datetime
+    user: User,
+    reseller: Reseller,
+    body: NewOrder,
+    before: Account | None,
+    order_id: str,
+    now: datetime,
+    new_code: Callable[[str], str],
 ) -> tuple[Account, Order]:
     account = _account(user, reseller, body, before, now)
     theirs = reseller.reseller_id in account.customer.reseller_ids
@@ -201,7 +214,7 @@ def _taken_in(
     today = local_date(now, account.customer.time_zone)
 
     def new_license(sku: str) -> tuple[str, str]:
-        return identity.new_id("lic", now), identity.new_license_code(sku)
+        return identity.new_id("lic", now), new_code(sku)
 
     after, lines = rules.take_in(seen, [each.wanted() for each in body.lines], catalogue(), today, new_license)
     customer = account.customer
