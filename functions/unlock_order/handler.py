@@ -18,16 +18,16 @@ from licensing.order_contract import Forward
 from licensing.texts import mark
 from pydantic import ValidationError
 
-app = pages()
+link = pages()
 
 
-@app.get("/unlock")
+@link.get("/unlock")
 def cut_off() -> Response[str]:
     """What is left of a link that a mail client cut off."""
     return _incomplete(visit(app))
 
 
-@app.get("/unlock/<secret>")
+@link.get("/unlock/<secret>")
 def show(secret: str) -> Response[str]:
     """The order, and the form to unlock it; what goes on from there, once it is."""
     here = visit(app)
@@ -37,7 +37,7 @@ def show(secret: str) -> Response[str]:
         return _incomplete(here)
 
 
-@app.post("/unlock/<secret>")
+@link.post("/unlock/<secret>")
 def unlock(secret: str) -> Response[str]:
     """Unlock all lines, or invite somebody to go on."""
     here = visit(app)
@@ -86,4 +86,4 @@ def _incomplete(here: Visit) -> Response[str]:
     return page(here, "unlock_incomplete", UnlockLinkInvalid.status)
 
 
-handler = entry(app)
+handler = entry(link)
