@@ -24,13 +24,13 @@ link = pages()
 @link.get("/unlock")
 def cut_off() -> Response[str]:
     """What is left of a link that a mail client cut off."""
-    return _incomplete(visit(app))
+    return _incomplete(visit(link))
 
 
 @link.get("/unlock/<secret>")
 def show(secret: str) -> Response[str]:
     """The order, and the form to unlock it; what goes on from there, once it is."""
-    here = visit(app)
+    here = visit(link)
     try:
         return _page(here, secret)
     except UnlockLinkInvalid:
@@ -40,7 +40,7 @@ def show(secret: str) -> Response[str]:
 @link.post("/unlock/<secret>")
 def unlock(secret: str) -> Response[str]:
     """Unlock all lines, or invite somebody to go on."""
-    here = visit(app)
+    here = visit(link)
     fields = form(here)
     number = fields.get("order_number", "")
     try:

@@ -72,7 +72,11 @@ def check(user: User, bodies: list[NewOrder], now: datetime) -> list[str | None]
 
 
 def load(
-    user: User, bodies: list[NewOrder], now: datetime, by: Origin, progress: Callable[[str], object] = lambda number: None
+    user: User,
+    bodies: list[NewOrder],
+    now: datetime,
+    by: Origin,
+    progress: Callable[[str], object] = lambda number: None,
 ) -> list[Loaded]:
     """Take a file's orders in, each in a transaction of its own. Interrupted, it is simply run again: what is in stays.
 
