@@ -45,7 +45,7 @@ def upload() -> Response[str]:
         loaded = order_files.load(user, order_files.parse(text), here.now, here.by)
     except FileRefused as refused:
         faults = [
-            (each.where, explain(here.language, each.error) if each.error else here.language.text(each.text))
+            (each, explain(here.language, each.error) if each.error else here.language.translations.gettext(each.text))
             for each in refused.faults
         ]
         return page(here, "order_upload", InvalidRequest.status, faults=faults, loaded=[], text=text)

@@ -417,7 +417,11 @@ def load_orders(file: File) -> None:
             )
             loaded = order_files.load(user, bodies, _now(), _operator(), lambda number: next(numbers, None))
         except order_files.FileRefused as refused:
-            _fail("Nothing was loaded.", *(f"{each.where}: {each.text}" for each in refused.faults))
+            where = [f"{each.where}, line {each.line}" if each.line else each.where for each in refused.faults]
+            _fail(
+                "Nothing was loaded.",
+                *(f"{at}: {each.text}" for at, each in zip(where, refused.faults, strict=True)),
+            )
             return
         for each in loaded:
             what = "taken in, its e-mail is on its way" if each.result == "taken_in" else "was taken in before"

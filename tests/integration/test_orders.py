@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,8 +23,10 @@ from licensing.store.operations import OperationItem
 from licensing.store.orders import ListedOrderItem, OrderItem, UnlockItem
 from licensing.store.tables import Item
 from moto.backends import get_backend
+from typer.testing import CliRunner
 
 from infra.local.template import ACCOUNT, REGION
+from infra.operator.cli import app
 from tests.integration.test_failures import before_the_write, faults
 from tests.support.browser import (
     OTHER_RESELLER_USER,
@@ -871,7 +874,7 @@ def test_a_file_is_loaded_in_the_portal_and_again_changes_nothing(cloud: Cloud) 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("CD-PERP-100", "NONE"), "F-1, 1 : There is no product NONE"),
+        (("CD-PERP-100", "NONE"), "F-1 , line 1: There is no product NONE"),
         (("F-2", "F-1"), "There is an order F-1"),
         (("quantity: 1", "quantity: 1.5"), "orders[0].lines[0].quantity"),
         (("orders:", "orders: ["), "neither YAML nor JSON"),
@@ -910,6 +913,52 @@ def test_a_file_whose_loading_was_interrupted_is_completed_by_loading_it_again(c
     assert "F-1 : was taken in before" in answer
     assert "F-2 : taken in" in answer
     assert len(mails(cloud)) == 2
+
+
+@pytest.fixture
+def command(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs ``cloud-licensing orders …``; a text that begins a new line is the content of a file."""
+    monkeypatch.setenv("DEPLOYMENT", "licensing")
+    monkeypatch.setenv("ISSUER", "")
+    monkeypatch.delenv("MAIL_QUEUE_URL", raising=False)
+    file = tmp_path / "orders.yaml"
+
+    def run(*words: str) -> Any:
+        for word in words:
+            if word.startswith("\n"):
+                file.write_text(word)
+        return CliRunner().invoke(app, ["orders", *(str(file) if word.startswith("\n") else word for word in words)])
+
+    return run
+
+
+def test_the_vendor_works_on_orders_from_a_command_line(cloud: Cloud, command: Callable[..., Any]) -> None:
+    loaded = command("load", FILE)
+    assert loaded.exit_code == 0, loaded.output
+    assert loaded.output.count("taken in, its e-mail is on its way") == 2
+    assert command("load", FILE).output.count("was taken in before") == 2
+    assert len(mails(cloud)) == 2
+    listed = command("list", "--search", "F-").output
+    assert all(said in listed for said in ("F-1", "F-2", "Telefonia Padana", "waiting", "delivered"))
+    shown = command("show", "f-1").output
+    assert all(
+        said in shown for said in ("CD-PERP-100", "100 users", "locked", "ordini@telefoniapadana.example", "sent")
+    )
+    assert command("resend", "F-1", "--to", "new@telefoniapadana.example").exit_code == 0
+    assert mails(cloud)[0]["to"] == ["new@telefoniapadana.example"]
+    assert "Cancelled." in command("cancel", "F-1").output
+    assert "F-1" not in command("list").output
+    assert "F-1" in command("list", "--all").output
+    for words in (("show", "F-9"), ("cancel", "ord_0"), ("resend", "F-1"), ("resend", "F-2", "--to", "nonsense")):
+        refused = command(*words)
+        assert (refused.exit_code, refused.output.count("\n") <= 5) == (1, True), refused.output
+
+
+def test_a_faulty_file_is_refused_on_the_command_line_with_every_fault(command: Callable[..., Any]) -> None:
+    refused = command("load", FILE.replace("CD-PERP-100", "NONE"))
+    assert refused.exit_code == 1
+    assert refused.output.count("line 1: There is no product NONE") == 2
+    assert "Nothing was loaded." in refused.output
 
 
 def test_lists_are_a_projection_of_the_orders(cloud: Cloud, erp: Api) -> None:

@@ -18,11 +18,15 @@ from licensing.texts import mark
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a file, and where. ``text`` is in English, ``error`` can be told in any language."""
+    """What is wrong with a file, and where: at a place, or in an order (its number) and perhaps one of its lines (from 1).
+
+    ``text`` is in English, ``error`` can be told in any language.
+    """
 
     where: str
     text: str
     error: LicensingError | None = None
+    line: int | None = None
 
 
 class FileRefused(Exception):
@@ -91,7 +95,5 @@ def load(
 
 
 def _fault(body: NewOrder, error: LicensingError) -> Fault:
-    line = error.members.get("line")
-    where = f"{body.order_number}, {line}" if line else body.order_number
     text = error.detail.format_map({"retry_after": error.retry_after, **error.members})
-    return Fault(where, text, error)
+    return Fault(body.order_number, text, error, error.members.get("line"))
