@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from licensing import customers, deployment, people
+from licensing import customers, deployment, orders, people
 from pydantic import Field, TypeAdapter
 
 processor = BatchProcessor(event_type=EventType.SQS)
 #: What the queue carries; ``kind`` tells which.
-messages: TypeAdapter[people.Message | customers.RequestMessage] = TypeAdapter(
-    Annotated[people.Message | customers.RequestMessage, Field(discriminator="kind")]
+messages: TypeAdapter[people.Message | customers.RequestMessage | orders.Message] = TypeAdapter(
+    Annotated[people.Message | customers.RequestMessage | orders.Message, Field(discriminator="kind")]
 )
 
 
@@ -21,6 +21,8 @@ def send(record: SQSRecord) -> None:
     message = messages.validate_json(record.body)
     if isinstance(message, customers.RequestMessage):
         customers.send_request(message, sent_at, now)
+    elif isinstance(message, orders.Message):
+        orders.send(message, sent_at, now)
     else:
         people.SENDERS[message.kind](message, sent_at, now)
 

@@ -3,10 +3,21 @@
 from aws_lambda_powertools.event_handler import Response
 from licensing.http.pages import entry, pages, static
 
-from functions.serve_portal import customers, licenses, me, offline, overviews, people, resellers, servers, sign_in
+from functions.serve_portal import (
+    customers,
+    licenses,
+    me,
+    offline,
+    orders,
+    overviews,
+    people,
+    resellers,
+    servers,
+    sign_in,
+)
 
 portal = pages()
-for module in (sign_in, me, customers, licenses, offline, servers, people, resellers, overviews):
+for module in (sign_in, me, customers, licenses, offline, servers, orders, people, resellers, overviews):
     portal.include_router(module.router)
 
 

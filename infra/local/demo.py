@@ -13,9 +13,17 @@ def read(path: Path, today: date) -> dict[str, Any]:
     """A catalogue-and-customers document; its dates are moved by ``today`` minus its ``as_of``."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     as_of = document.pop("as_of")
-    document.pop("users", None)
+    for ours in ("users", "orders"):
+        document.pop(ours, None)
     shifted: dict[str, Any] = _shift(document, today - as_of)
     return shifted
+
+
+def orders(path: Path, today: date) -> list[tuple[dict[str, Any], list[str]]]:
+    """The orders of the demo, as the API takes them, each with the codes of the licenses that it makes."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    shifted = _shift(document.get("orders", []), today - document["as_of"])
+    return [(order, order.pop("license_codes")) for order in shifted]
 
 
 def users(path: Path) -> list[dict[str, Any]]:

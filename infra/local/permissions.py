@@ -91,6 +91,8 @@ def needs(service: str, operation: str, body: Mapping[str, Any]) -> Iterator[Nee
             identity = _arn("ses", f"identity/{address.rpartition('@')[2]}")
             for action in ("ses:SendEmail", *(("ses:SendRawEmail",) if "Raw" in body["Content"] else ())):
                 yield Need(action, identity, {"ses:FromAddress": (address,)})
+                if told := body.get("ConfigurationSetName"):
+                    yield Need(action, _arn("ses", f"configuration-set/{told}"), {"ses:FromAddress": (address,)})
         case _:
             raise ValueError(f"infra/local does not know what {service} {operation} needs; teach permissions.py")
 

@@ -15,11 +15,15 @@ from infra.local.template import REGION, Resolver, read
 
 Properties = dict[str, Any]
 
-#: What needs nobody on this machine: code is run from the tree, and roles, logs and alarms have no one to serve.
+#: What needs nobody on this machine: code is run from the tree, roles, logs and alarms have no one to serve,
+#: and nobody here bounces e-mails.
 _NOT_MADE = {
     "AWS::Cognito::UserPoolDomain",
+    "AWS::Events::Rule",
     "AWS::IAM::Role",
     "AWS::Logs::LogGroup",
+    "AWS::SES::ConfigurationSetEventDestination",
+    "AWS::SQS::QueuePolicy",
     "AWS::Serverless::Function",
     "AWS::Serverless::HttpApi",
     "AWS::Serverless::LayerVersion",
@@ -119,6 +123,13 @@ def make_resource_server(name: str, properties: Properties) -> Made:
     return Made(properties["Identifier"])
 
 
+def make_configuration_set(name: str, properties: Properties) -> Made:
+    """AWS::SES::ConfigurationSet."""
+    client = boto3.client("sesv2", region_name=REGION)
+    client.create_configuration_set(ConfigurationSetName=properties["Name"])
+    return Made(properties["Name"])
+
+
 _MAKERS: Mapping[str, Callable[[str, Properties], Made]] = {
     "AWS::Cognito::UserPool": make_user_pool,
     "AWS::Cognito::UserPoolClient": make_user_pool_client,
@@ -126,6 +137,7 @@ _MAKERS: Mapping[str, Callable[[str, Properties], Made]] = {
     "AWS::DynamoDB::GlobalTable": make_global_table,
     "AWS::KMS::Alias": make_alias,
     "AWS::KMS::Key": make_key,
+    "AWS::SES::ConfigurationSet": make_configuration_set,
     "AWS::SQS::Queue": make_queue,
     "AWS::SecretsManager::Secret": make_secret,
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.local.template import REGION
 from infra.local.users import PASSWORD
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ def _lines(stack: "Stack") -> Iterator[str]:
         name, installation, token = stack.activation_tokens[-1]
         yield f"Or by an activation token: {name}, {installation}"
         yield f"  {manager.replace('server-1', 'server-2')} activate --token={token}"
+    yield ""
+    yield "An order waits to be unlocked: its e-mail is in the outbox. Load another, as the vendor"
+    yield "  in the portal by Orders, Load orders; or:"
+    yield (
+        f"  AWS_ENDPOINT_URL={stack.aws_url} AWS_REGION={REGION} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local "
+        ".venv/bin/cloud-licensing orders load infra/local/order.yaml"
+    )
     yield ""
     yield "Look at the API"
     yield f"  curl -s {site}/v1/ping"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import ssl
 import sys
@@ -37,6 +38,9 @@ ISSUER = "https://licensing.aurora.example"
 
 PRIMARY = Location("Site 1", "primary", REGION, home=True)
 BACKUP = Location("Site 2", "backup", BACKUP_REGION, home=False)
+
+#: In the path of a link from an e-mail: it is not shown, as no log shows it.
+_SECRET = re.compile(r"/[a-z2-7]{32}(?=/|$)")
 
 #: In a directory that belongs to the local stack, so that no other is ever emptied.
 _MARKER = ".local-stack"
@@ -130,6 +134,8 @@ class Stack(AbstractContextManager["Stack"]):
             self._open.enter_context(self.aws)
             self._deploy()
             self._load()
+            self._order()
+            self._restore = self.aws.snapshot()
             self._serve()
         except BaseException:
             self._open.close()
@@ -248,20 +254,41 @@ class Stack(AbstractContextManager["Stack"]):
             "portal_url": self.sites[0].url,
         }
         self.vendor_file.write_text(json.dumps(self.vendor_profile, indent=2, ensure_ascii=False), encoding="utf-8")
-        self._restore = self.aws.snapshot()
 
-    def _serve(self) -> None:
-        queues = [
+    def _order(self) -> None:
+        """Take the demo's orders in, and send their e-mails."""
+        from licensing import orders
+        from licensing.order_contract import NewOrder
+        from licensing.rules.operations import Origin
+        from licensing.rules.people import VENDOR, User
+
+        erp = User("erp", "", "ERP", VENDOR)
+        now = self.clock().replace(microsecond=0)
+        for order, codes in demo.orders(self._demo_file, datetime.now(UTC).date()):
+            named = iter(codes)
+            orders.take_in(
+                erp,
+                NewOrder.model_validate(order),
+                now,
+                Origin("vendor", erp.user_id, erp.name),
+                new_code=lambda sku, named=named: next(named),  # type: ignore[misc]
+            )
+        self._queues = [
             QueueSource(self.functions, function, trigger, PRIMARY)
             for function, trigger in self.functions.triggers("SQS")
         ]
+        self.aws.hurry_queues()
+        for queue in self._queues:
+            queue.poll()
+
+    def _serve(self) -> None:
         # Each site's replica of a table has a stream, and each of them tells what either site wrote.
         self.streams = [
             StreamSource(self.functions, function, trigger, site)
             for function, trigger in self.functions.triggers("DynamoDB")
             for site in (PRIMARY, BACKUP)
         ]
-        self.queues = Poller([*queues, *self.streams])
+        self.queues = Poller([*self._queues, *self.streams])
         pages = LocalPages(self)
         for location in (PRIMARY, BACKUP):
             self._applications[location.name] = self._reporting(
@@ -283,7 +310,8 @@ class Stack(AbstractContextManager["Stack"]):
                 self.queues.wake()
                 if self._report:
                     took = (time.perf_counter() - begin) * 1000
-                    self._report(name, request.method, request.raw_path, response.status, took)
+                    path = _SECRET.sub("/…", request.raw_path)
+                    self._report(name, request.method, path, response.status, took)
             return response
 
         return answer

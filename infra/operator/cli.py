@@ -32,7 +32,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from licensing.loading import LoadReport
+    from licensing.orders import Found
     from licensing.rules.accounts import Account
+    from licensing.rules.people import User
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
 customers = typer.Typer(no_args_is_help=True, help="Customers and their activation windows.")
@@ -42,6 +44,8 @@ keys = typer.Typer(no_args_is_help=True, help="Signing keys: publish, switch, an
 app.add_typer(customers, name="customers")
 app.add_typer(installations, name="installations")
 app.add_typer(users, name="users")
+orders = typer.Typer(no_args_is_help=True, help="Orders: load, look, send again, cancel.")
+app.add_typer(orders, name="orders")
 log = typer.Typer(no_args_is_help=True, help="The operation log: show, export, verify, retention, cleanup, redrive.")
 app.add_typer(keys, name="keys")
 app.add_typer(log, name="log")
@@ -156,7 +160,7 @@ def _told() -> Iterator[None]:
         _fail(f"AWS can't do this: {error.__cause__ or error.detail}")
     except LicensingError as error:
         detail = error.detail.format_map({"retry_after": error.retry_after, **error.members})
-        _fail(detail if error.code != "NOT_FOUND" else "There is no such customer or installation.")
+        _fail(detail if error.code != "NOT_FOUND" else "There is no such customer, installation or order.")
     except (RotationError, AccountError, RetentionError, ValueError, OSError) as error:
         _fail(str(error))
     except (ClientError, BotoCoreError) as error:
@@ -375,6 +379,138 @@ def settle_clone(tax_id: TaxId, name: Name) -> None:
         account, key = _installation(tax_id, name)
         administration.settle_clone(account.customer.customer_id, key, _operator(), _now())
         _say("Settled. The next validation goes on.")
+
+
+# ── orders ──
+
+OrderId = Annotated[str, typer.Argument(help="The order's id or number, as `orders list` shows them.")]
+
+
+def _vendor() -> "User":
+    """The vendor, as whom this acts; also names the queue of its deployment's e-mails."""
+    import boto3
+    from licensing.rules.people import VENDOR, User
+
+    if "MAIL_QUEUE_URL" not in os.environ:
+        name = f"{os.environ['DEPLOYMENT']}-Mail"
+        os.environ["MAIL_QUEUE_URL"] = boto3.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+    return User("cloud-licensing", "", _operator().name, VENDOR)
+
+
+def _find_order(user: "User", name: str) -> "Found":
+    """The order with this id, or with this number where it is one reseller's only."""
+    from licensing import orders as capability
+    from licensing.rules.orders import number_key
+
+    if name.startswith("ord_"):
+        return capability.show(user, name, _now())
+    found = capability.search(user, name, "all", None, _now(), 100).items
+    named = [each for each in found if number_key(each.order.number) == number_key(name)]
+    if len(named) != 1:
+        raise ValueError(f"{len(named)} orders have this number; `orders list` shows their ids." if named else
+                         "There is no such order.")  # fmt: skip
+    return named[0]
+
+
+@orders.command("load")
+def load_orders(file: File) -> None:
+    """Take in the orders of a file, after checking it as a whole; loading it again takes in only what is new."""
+    from licensing import order_files
+
+    with _told():
+        try:
+            bodies = order_files.parse(file.read_text(encoding="utf-8"))
+            user = _vendor()
+            numbers = iter(
+                track([each.order_number for each in bodies], description="Loading", console=err, transient=True)
+            )
+            loaded = order_files.load(user, bodies, _now(), _operator(), lambda number: next(numbers, None))
+        except order_files.FileRefused as refused:
+            where = [f"{each.where}, line {each.line}" if each.line else each.where for each in refused.faults]
+            _fail(
+                "Nothing was loaded.",
+                *(f"{at}: {each.text}" for at, each in zip(where, refused.faults, strict=True)),
+            )
+            return
+        for each in loaded:
+            what = "taken in, its e-mail is on its way" if each.result == "taken_in" else "was taken in before"
+            _say(f"{each.number}: {what} ({each.order_id})")
+
+
+@orders.command("list")
+def list_orders(
+    everything: Annotated[bool, typer.Option("--all", help="Unlocked and cancelled ones too.")] = False,
+    search: Annotated[str, typer.Option(help="In number, customer's name or tax id.")] = "",
+) -> None:
+    """List the newest hundred orders that wait to be unlocked, and how far they are."""
+    from licensing import orders as capability
+
+    with _told():
+        found = capability.search(_vendor(), search, "all" if everything else "open", None, _now(), 100)
+        table = _table("Number", "Customer", "Reseller", "Ordered", "State", "Steps", "Id")
+        for each in found.items:
+            order = each.order
+            done = [name for name, reached in asdict(each.steps).items() if reached]
+            table.add_row(
+                order.number, order.customer_name, each.reseller.name, f"{order.ordered_at:%Y-%m-%d %H:%M} UTC",
+                order.state, ", ".join(done), order.order_id,
+            )  # fmt: skip
+        _show(table)
+        if found.next_cursor:
+            _say("There are more; search for them.")
+
+
+@orders.command("show")
+def show_order(name: OrderId) -> None:
+    """Show an order: its lines, and what became of its e-mails."""
+    with _told():
+        order = _find_order(_vendor(), name).order
+        _say(f"{order.number}, {order.customer_name} ({order.tax_id}), {order.state}")
+        table = _table("License", "SKU", "Quantity", "State", "Last day")
+        for line in order.lines:
+            last_day = str(line.last_day or "perpetual")
+            table.add_row(
+                line.license_code,
+                line.sku,
+                f"{line.quantity} = {line.units} {line.unit}",
+                order.state_of(line),
+                last_day,
+            )
+        _show(table)
+        mails = _table("E-mail to", "State", "At", "Reason")
+        for mailing in order.mailings:
+            for each in mailing.deliveries:
+                mails.add_row(each.email, each.state, f"{each.at or mailing.at:%Y-%m-%d %H:%M} UTC", each.reason)
+        _show(mails)
+
+
+@orders.command("resend")
+def resend_order(
+    name: OrderId,
+    to: Annotated[list[str] | None, typer.Option(help="Other addresses than before; repeat for more.")] = None,
+) -> None:
+    """Send an order's e-mail again, with a new link; the earlier ones stay good."""
+    from licensing import orders as capability
+    from licensing.order_contract import Resend
+
+    with _told():
+        user = _vendor()
+        order = _find_order(user, name).order
+        recipients = Resend(recipients=tuple(to or ())).recipients
+        capability.resend(user, order.order_id, recipients, _now(), _operator())
+        _say("The e-mail is on its way.")
+
+
+@orders.command("cancel")
+def cancel_order(name: OrderId) -> None:
+    """Cancel an order that waits to be unlocked: its licenses are gone, its links dead; what it renewed stays renewed."""
+    from licensing import orders as capability
+
+    with _told():
+        user = _vendor()
+        cancelled = capability.cancel(user, _find_order(user, name).order.order_id, _now(), _operator())
+        renewed = [line.license_code for line in cancelled.lines if line.state == "renewed"]
+        _say("Cancelled." + (f" Still renewed: {', '.join(renewed)}." if renewed else ""))
 
 
 # ── users ──

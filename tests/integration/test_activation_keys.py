@@ -23,12 +23,12 @@ from licensing.errors import (
     KeyMissing,
     KeyMixedGroups,
     KeyNotYetValid,
+    KeyRenewalTooEarly,
     KeySignatureInvalid,
     KeySuperseded,
     LicensingError,
     NotFound,
     PreviewStale,
-    RenewalTooEarly,
 )
 from licensing.key_ring import ring
 from licensing.rules import activation_keys as rules
@@ -447,7 +447,7 @@ def test_the_customer_can_ask_for_the_renewal_from_day_thirty_on(cloud: Cloud, c
     with pytest.raises(KeyMissing):
         activation_keys.request_renewal(customer_id, VENDOR, cloud.now, sent.append)
     take(cloud, customer_id, issue(cloud, customer_id, last_day=today(cloud) + timedelta(days=31)))
-    with pytest.raises(RenewalTooEarly):
+    with pytest.raises(KeyRenewalTooEarly):
         activation_keys.request_renewal(customer_id, VENDOR, cloud.now, sent.append)
     cloud.stack.clock.advance(timedelta(days=1))
     for _ in range(2):

@@ -24,12 +24,12 @@ from licensing.errors import (
     KeyMissing,
     KeyMixedGroups,
     KeyNotYetValid,
+    KeyRenewalTooEarly,
     KeySignatureInvalid,
     KeySuperseded,
     LicensingError,
     NotFound,
     PreviewStale,
-    RenewalTooEarly,
 )
 from licensing.key_ring import ring
 from licensing.operations import operation, recording
@@ -422,7 +422,7 @@ def _renewal(due: store.Issued, keys: list[store.Issued], by: Origin, now: datet
 def request_renewal(customer_id: str, by: Origin, now: datetime, notify: Notify) -> Key:
     """The customer asks for the key of the next year, which is sent (again), from day 30 to the end on (C1).
 
-    Raises KeyMissing, RenewalTooEarly.
+    Raises KeyMissing, KeyRenewalTooEarly.
     """
     deployment.require_home_site()
     imported = store.current(customer_id)
@@ -430,7 +430,7 @@ def request_renewal(customer_id: str, by: Origin, now: datetime, notify: Notify)
         raise KeyMissing
     from_day = imported.key.last_day - timedelta(days=rules.RENEWED_BEFORE)
     if local_date(now, imported.key.time_zone) < from_day:
-        raise RenewalTooEarly(from_day=from_day.isoformat())
+        raise KeyRenewalTooEarly(from_day=from_day.isoformat())
 
     def attempt() -> tuple[IssuedKey, Key]:
         keys = store.issued(customer_id)

@@ -121,3 +121,8 @@ def archive_bucket() -> str:
 def mail_sender() -> str:
     """From whom e-mails come."""
     return os.environ["MAIL_SENDER"]
+
+
+def mail_configuration_set() -> str:
+    """What lets SES tell the fate of an e-mail."""
+    return os.environ["MAIL_CONFIGURATION_SET"]

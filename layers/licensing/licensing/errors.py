@@ -92,6 +92,13 @@ class LinkInvalid(LicensingError):
     detail = mark("This link does not work: it is incomplete, was used already, or has ended.")
 
 
+class UnlockLinkInvalid(LicensingError):
+    """Raised when an unlock link is unknown or was cut off (B2)."""
+
+    code, status = "UNLOCK_LINK_INVALID", 404
+    detail = mark("This unlock link is not complete, or was never sent.")
+
+
 class FormExpired(LicensingError):
     """Raised when a form comes from another site, or from a page of another session."""
 
@@ -118,6 +125,20 @@ class LastAdministrator(LicensingError):
 
     code, status = "LAST_ADMINISTRATOR", 409
     detail = mark("This is the only administrator. Make somebody else one first.")
+
+
+class OrderNumberWrong(LicensingError):
+    """Raised when an order number does not go with an unlock link (B2)."""
+
+    code, status = "ORDER_NUMBER_WRONG", 403
+    detail = mark("This is not the number of this order. It is in the e-mail, and on the reseller's own papers.")
+
+
+class OrderingNotAllowed(LicensingError):
+    """Raised when a reseller orders that the vendor does not let order."""
+
+    code, status = "ORDERING_NOT_ALLOWED", 403
+    detail = mark("This reseller may not order. Ask the vendor.")
 
 
 class CodeWrong(LicensingError):
@@ -378,7 +399,7 @@ class PreviewStale(LicensingError):
     detail = mark("This preview is out of date. Look at the key again, and confirm what it shows then.")
 
 
-class RenewalTooEarly(LicensingError):
+class KeyRenewalTooEarly(LicensingError):
     """Raised when a renewal is asked for before the vendor has had its time to send it (C1)."""
 
     code, status = "RENEWAL_TOO_EARLY", 409
@@ -393,6 +414,55 @@ class OfflineLicenseOut(LicensingError):
         "{installation} is offline, with a license file that nobody can call back. What it holds stays as it is until the server's "
         "deactivation receipt is handed in, or until it ends."
     )
+
+
+class OrderExists(LicensingError):
+    """Raised when a reseller's order number is taken already."""
+
+    code, status = "ORDER_EXISTS", 409
+    detail = mark("There is an order {order_number} of this reseller already.")
+
+
+class AlreadyUnlocked(LicensingError):
+    """Raised when an order is unlocked again, or cancelled too late; ``unlocked_at`` says since when."""
+
+    code, status = "ALREADY_UNLOCKED", 409
+    detail = mark("This order is unlocked since {unlocked_at}.")
+
+
+class CustomerDeleted(LicensingError):
+    """Raised when something is ordered or unlocked for a customer that is deleted."""
+
+    code, status = "CUSTOMER_DELETED", 409
+    detail = mark("This customer is deleted. The vendor can restore it.")
+
+
+class RenewalTooEarly(LicensingError):
+    """Raised when something is renewed more than 365 days before its end (D6)."""
+
+    code, status = "RENEWAL_TOO_EARLY", 409
+    detail = mark("It ends on {last_day} and can be renewed from {renewable_from} on.")
+
+
+class RenewalTooLate(LicensingError):
+    """Raised when something is renewed that has ended (D6)."""
+
+    code, status = "RENEWAL_TOO_LATE", 409
+    detail = mark("It ended on {last_day}. Order it anew.")
+
+
+class NotRenewable(LicensingError):
+    """Raised when a license has nothing that could be renewed: no end, no care plan, or it is locked or given back."""
+
+    code, status = "NOT_RENEWABLE", 409
+    detail = mark("License {license_code} has nothing that can be renewed in this way.")
+
+
+class OrderCancelled(LicensingError):
+    """Raised when something is done with an order that was cancelled."""
+
+    code, status = "ORDER_CANCELLED", 410
+    detail = mark("This order was cancelled.")
 
 
 class CodeExpired(LicensingError):
@@ -428,6 +498,55 @@ class InvalidRequest(LicensingError):
 
     code, status = "INVALID_REQUEST", 422
     detail = mark("The request is not valid; see errors.")
+
+
+class ProductUnknown(LicensingError):
+    """Raised when there is no such product, or it does not go with the license that it is to expand."""
+
+    code, status = "PRODUCT_UNKNOWN", 422
+    detail = mark("There is no product {sku} that fits.")
+
+
+class LicenseUnknown(LicensingError):
+    """Raised when an order names a license that is not the customer's, or that its reseller may not know of."""
+
+    code, status = "LICENSE_UNKNOWN", 422
+    detail = mark("The customer has no license {license_code}.")
+
+
+class ResellerUnknown(LicensingError):
+    """Raised when an order names no reseller, or one that is not there."""
+
+    code, status = "RESELLER_UNKNOWN", 422
+    detail = mark("There is no reseller with this tax id.")
+
+
+class CustomerDetailsMissing(LicensingError):
+    """Raised when an order is for a customer that is new, and does not say enough to make it."""
+
+    code, status = "CUSTOMER_DETAILS_MISSING", 422
+    detail = mark("For a new customer, give name, country, time zone and language.")
+
+
+class RecipientMissing(LicensingError):
+    """Raised when an order's e-mail would have nobody to go to."""
+
+    code, status = "RECIPIENT_MISSING", 422
+    detail = mark("Say to whom the e-mail goes: neither the order nor the reseller has an address.")
+
+
+class PeriodNotOnSale(LicensingError):
+    """Raised when a product is not sold for such a period; ``periods`` are those on sale, in years."""
+
+    code, status = "PERIOD_NOT_ON_SALE", 422
+    detail = mark("{sku} is not sold for this period. On sale, in years: {periods}.")
+
+
+class ModuleNotCompatible(LicensingError):
+    """Raised when modules do not fit a product's application (D2)."""
+
+    code, status = "MODULE_NOT_COMPATIBLE", 422
+    detail = mark("{sku} does not go with the modules {modules}.")
 
 
 class TaxIdInvalid(LicensingError):

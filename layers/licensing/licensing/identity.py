@@ -6,6 +6,9 @@ import hmac
 import secrets
 from datetime import UTC, datetime
 
+#: Without 0 O, 1 I L, 5 S and U V.
+_READABLE = "2346789ABCDEFGHJKMNPQRTWXYZ"
+
 
 def new_id(prefix: str, now: datetime) -> str:
     """An opaque id that sorts by time, for example ``ins_0199…``: milliseconds, then 80 random bits, in hex."""
@@ -25,6 +28,12 @@ def new_salt() -> str:
 def new_code() -> str:
     """A one-time code: six digits, for a person to type."""
     return f"{secrets.randbelow(10**6):06d}"
+
+
+def new_license_code(sku: str) -> str:
+    """A license code that can be read out, for example ``AQ-7F3K-92MD``: how the SKU begins, then eight at random."""
+    random = "".join(secrets.choice(_READABLE) for _ in range(8))
+    return f"{sku.partition('-')[0].upper()[:6]}-{random[:4]}-{random[4:]}"
 
 
 def new_secret() -> str:

@@ -3,7 +3,7 @@
 English is the language of the source; a text that a catalogue does not have shows in English.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -65,6 +65,17 @@ class Language:
     def listed(self, items: Iterable[str]) -> str:
         """A, B and C."""
         return lists.format_list(list(items), locale=self.locale)
+
+    @property
+    def filters(self) -> Mapping[str, Callable[..., str]]:
+        """The same for templates."""
+        return {
+            "date": self.date,
+            "moment": self.moment,
+            "number": self.number,
+            "country": self.country,
+            "listed": self.listed,
+        }
 
     def country(self, code: str) -> str:
         """A country's name by its ISO 3166 code."""

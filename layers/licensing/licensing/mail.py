@@ -76,11 +76,13 @@ def compose(
 
 def send(mail: EmailMessage, recipients: list[str], vendor: Vendor, tags: Mapping[str, str] | None = None) -> None:
     """Send an e-mail. ``tags`` come back with what SES tells of its fate. Raises what SES raises: it is tried again."""
+    told = {"ConfigurationSetName": deployment.mail_configuration_set()} if tags else {}
     deployment.aws_client("sesv2").send_email(
         FromEmailAddress=sender(vendor),
         Destination={"ToAddresses": recipients},
         Content={"Raw": {"Data": mail.as_bytes()}},
         EmailTags=[{"Name": name, "Value": value} for name, value in (tags or {}).items()],
+        **told,
     )
 
 
@@ -101,4 +103,5 @@ def _environment(chosen: Language) -> Environment:
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(chosen.translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters.update(chosen.filters)
     return environment

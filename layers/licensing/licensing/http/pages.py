@@ -326,13 +326,6 @@ def _environment(language: Language) -> Environment:
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
-    filters: Mapping[str, Callable[..., Any]] = {
-        "date": language.date,
-        "moment": language.moment,
-        "number": language.number,
-        "country": language.country,
-        "listed": language.listed,
-    }
-    environment.filters.update(filters)
+    environment.filters.update(language.filters)
     environment.globals["static"] = _static_address
     return environment

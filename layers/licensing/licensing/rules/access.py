@@ -79,7 +79,7 @@ def require(user: User, action: Action, customer: Customer | None = None) -> Non
         NotFound: the customer is not the user's own, nor its reseller's, whatever the user may otherwise.
         Forbidden: it is, and this is not for the user to do.
     """
-    if customer is not None and not _theirs(user, customer):
+    if customer is not None and not belongs(user, customer):
         raise NotFound
     if not may(user, action):
         raise Forbidden
@@ -96,7 +96,8 @@ def require_own(user: User, action: Action, organization: str) -> None:
         raise Forbidden
 
 
-def _theirs(user: User, customer: Customer) -> bool:
+def belongs(user: User, customer: Customer) -> bool:
+    """Whether a customer is the user's own, its reseller's, or the vendor's."""
     match user.kind:
         case "vendor":
             return True

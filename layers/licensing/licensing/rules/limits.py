@@ -22,6 +22,10 @@ SIGN_INS = Limit("sign-ins", 10, timedelta(minutes=15))
 LINKS_BY_MAIL = Limit("links-by-mail", 3, timedelta(hours=1))
 #: Per organization that is invited into: enough for a large one's first day, too few to send junk with.
 INVITATIONS = Limit("invitations", 50, timedelta(days=1))
+#: Per order: an order number typed, right or wrong; e-mails asked for again; activations forwarded.
+UNLOCKS = Limit("unlocks", 10, timedelta(hours=1))
+ORDER_MAILS = Limit("order-mails", 5, timedelta(hours=1))
+FORWARDS = Limit("forwards", 5, timedelta(hours=1))
 #: Wrong or right, per request for a code.
 TRIES_PER_CODE = 5
 

@@ -170,6 +170,13 @@ def put_offline_license_in(transaction: TransactWrite, customer_id: str, install
     transaction.save(OfflineLicenseItem(customer_id, f"OFF#{installation_id}", text=text))
 
 
+def get_licenses(keys: Iterable[tuple[str, str]]) -> dict[str, License]:
+    """Licenses by customer and license id, those that are there: for showing, a second old at most."""
+    places = [(customer_id, f"LIC#{license_id}") for customer_id, license_id in keys]
+    items: Any = tables.read(lambda: list(LicenseItem.batch_get(places)))
+    return {item.body.license_id: item.body for item in items}
+
+
 def find_by_tax_id(tax_id: str) -> str | None:
     """The customer with this tax id."""
     item = tables.find(LookupItem, f"TAX#{tax_id}", "TAX")
@@ -288,6 +295,8 @@ def _documents(before: Account | None, after: Account, catalogue: Catalogue) -> 
         yield _Change(InstallationItem(customer_id, f"INS#{installation.installation_id}", body=installation))
     for license in _changed(before.licenses if before else {}, after.licenses):
         yield _Change(_license_item(customer_id, license))
+    for license_id in (before.licenses if before else {}).keys() - after.licenses.keys():
+        yield _Change(LicenseItem(customer_id, f"LIC#{license_id}"), delete=True)
     had, listings = _listings(before) if before else {}, _listings(after)
     for key in had.keys() - listings.keys():
         yield _Change(ListedItem(*key), delete=True)

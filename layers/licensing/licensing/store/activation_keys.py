@@ -3,7 +3,6 @@
 A key with all its companies is one item, so that importing it is one write, however many companies it names.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -14,7 +13,7 @@ from pynamodb.transactions import TransactWrite
 from licensing.rules.activation_keys import Key
 from licensing.store import tables
 from licensing.store.attributes import CompressedJson
-from licensing.store.tables import Expiring, Item
+from licensing.store.tables import Also, Expiring, Item
 
 
 class CurrentKeyItem(Item, discriminator="current_key"):
@@ -60,10 +59,6 @@ class DueItem(Expiring, discriminator="key_due"):
     """By last day: which key of which customer ends then."""
 
     key_id = UnicodeAttribute()
-
-
-#: Adds what belongs to the same transaction, such as its entry in the operation log.
-Also = Callable[[TransactWrite], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ looking at it is written under the condition that the version is still the one l
 and are conditioned on the seat itself. Quota moves between segments, and between a segment and the pool, in one transaction.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from licensing.rules.seat_use import Interval, Refusal
 from licensing.rules.seats import SUPPORT, SUPPORT_PLACES, Entry, Instance, Pool, SeatId, Segment, Who
 from licensing.store import tables
 from licensing.store.attributes import CompressedJson
+from licensing.store.tables import Also
 
 #: Items changed by one transaction; DynamoDB takes 100.
 _PART_ITEMS = 50
@@ -202,10 +203,6 @@ def neighbours(pool_id: str, index: int, count: int) -> list[Segment]:
 
 
 # ── seats: each raises ConditionFailed where somebody was faster, and TemporarilyUnavailable ──
-
-
-#: Adds what belongs to the same transaction, such as its entry in the operation log.
-Also = Callable[[TransactWrite], None]
 
 
 def put(pool_id: str, segment: Segment, now: int, also: Also | None = None) -> None:
