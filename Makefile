@@ -27,6 +27,7 @@ run: $(READY) ## The whole system on this machine, with demo data (PORT=8001)
 
 test: $(READY) ## Unit, integration and template tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest -q tests/simulation/test_simulation.py  # in a process of its own: moto has one memory for all
 
 simulation: $(READY) ## The simulation: SEEDS=2000 runs, and the bugs made on purpose
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
