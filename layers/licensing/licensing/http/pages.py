@@ -6,7 +6,7 @@ Every page carries a strict content security policy; every form a token of its s
 import hashlib
 import hmac
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email import message_from_bytes, policy
