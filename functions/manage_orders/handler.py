@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Query
 from licensing import deployment, orders
+from licensing.contract_orders import Forward, Forwarded, NewOrder, OrderAnswer, Orders, Resend, Unlock
 from licensing.errors import (
     AlreadyUnlocked,
     CustomerDeleted,
@@ -32,7 +33,6 @@ from licensing.errors import (
 )
 from licensing.http.api import api, document, entry, problems
 from licensing.http.requests import IdempotencyKey, once, origin, user_caller
-from licensing.order_contract import Forward, Forwarded, NewOrder, OrderAnswer, Orders, Resend, Unlock
 
 app = api()
 

@@ -3,9 +3,9 @@
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
 from licensing import order_files, orders
+from licensing.contract_orders import Forward, Resend
 from licensing.errors import InvalidRequest, LicensingError
 from licensing.http.pages import Visit, explain, form, page, see_other, visit
-from licensing.order_contract import Forward, Resend
 from licensing.order_files import FileRefused
 from licensing.rules import access
 from licensing.store import accounts

@@ -5,6 +5,7 @@ Mail scanners open every link and submit forms: so the order number, which is on
 
 from aws_lambda_powertools.event_handler import Response
 from licensing import orders
+from licensing.contract_orders import Forward
 from licensing.errors import (
     AlreadyUnlocked,
     InvalidRequest,
@@ -14,7 +15,6 @@ from licensing.errors import (
     UnlockLinkInvalid,
 )
 from licensing.http.pages import Visit, entry, explain, form, page, pages, see_other, visit
-from licensing.order_contract import Forward
 from licensing.texts import mark
 from pydantic import ValidationError
 

@@ -258,7 +258,7 @@ class Stack(AbstractContextManager["Stack"]):
     def _order(self) -> None:
         """Take the demo's orders in, and send their e-mails."""
         from licensing import orders
-        from licensing.order_contract import NewOrder
+        from licensing.contract_orders import NewOrder
         from licensing.rules.operations import Origin
         from licensing.rules.people import VENDOR, User
 

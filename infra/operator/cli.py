@@ -491,7 +491,7 @@ def resend_order(
 ) -> None:
     """Send an order's e-mail again, with a new link; the earlier ones stay good."""
     from licensing import orders as capability
-    from licensing.order_contract import Resend
+    from licensing.contract_orders import Resend
 
     with _told():
         user = _vendor()

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from licensing import administration, orders
+from licensing.contract_orders import NewOrder
 from licensing.errors import AlreadyUnlocked, OrderExists
-from licensing.order_contract import NewOrder
 from licensing.rules.heartbeat import local_date
 from licensing.rules.operations import Origin
 from licensing.rules.orders import Order

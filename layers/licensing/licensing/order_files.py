@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import ValidationError
 
 from licensing import orders
+from licensing.contract_orders import NewOrder, OrderFile
 from licensing.errors import LicensingError
-from licensing.order_contract import NewOrder, OrderFile
 from licensing.rules.operations import Origin
 from licensing.rules.people import User
 from licensing.texts import mark

@@ -6,6 +6,7 @@ dies, no order is without its e-mail, and no e-mail without its order.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -15,7 +16,17 @@ from pydantic import BaseModel
 from pynamodb.transactions import TransactWrite
 
 from licensing import cursors, deployment, identity, mail, people
+from licensing.contract_orders import (
+    NewOrder,
+    OrderAnswer,
+    OrderDelivery,
+    OrderedCustomer,
+    OrderingReseller,
+    OrderLine,
+    OrderSteps,
+)
 from licensing.errors import (
+    AlreadyRegistered,
     AlreadyUnlocked,
     CustomerDeleted,
     CustomerDetailsMissing,
@@ -30,15 +41,6 @@ from licensing.errors import (
     UnlockLinkInvalid,
 )
 from licensing.operations import operation, record_in
-from licensing.order_contract import (
-    NewOrder,
-    OrderAnswer,
-    OrderDelivery,
-    OrderedCustomer,
-    OrderingReseller,
-    OrderLine,
-    OrderSteps,
-)
 from licensing.rules import access, limits
 from licensing.rules import orders as rules
 from licensing.rules.accounts import Account, Customer
@@ -517,14 +519,15 @@ def _forward(order: Order, email: str, invited_by: str, now: datetime, by: Origi
         raise CustomerDeleted
     told = _told(order, by, "order.forwarded", now)
     limit_store.counting(limits.FORWARDS, order.order_id, now, lambda transaction: record_in(transaction, told))
-    if order.reseller_id in customer.reseller_ids and people_store.find_by_email(email) is None:
+    if order.reseller_id in customer.reseller_ids:
         invitation = Invitation(
             email, customer.customer_id, ("administrator",), language=customer.language, invited_by=invited_by
         )
-        people.invite(invitation, by, now)
-    else:
-        # Who does not manage a customer lets nobody into it: only its registered contacts hear of this.
-        people.register(email, now)
+        with suppress(AlreadyRegistered):
+            people.invite(invitation, by, now)
+            return
+    # Who has an account is told so; and who does not manage a customer lets nobody into it but its registered contacts.
+    people.register(email, now)
 
 
 # ── the e-mail ──
