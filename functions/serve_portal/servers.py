@@ -1,6 +1,7 @@
 """A server's page: how it stands, what it has, its activation token, and what can be done to it (A2, A7, B5)."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import cast
 
 from aws_lambda_powertools.event_handler import Response
@@ -9,6 +10,7 @@ from licensing import administration
 from licensing.customers import account_for
 from licensing.errors import InvalidRequest, LicensingError
 from licensing.http.pages import Visit, explain, form, page, see_other, visit
+from licensing.log_reading import Filters, list_operations
 from licensing.rules.accounts import Account
 from licensing.rules.entitlements import Purpose
 from licensing.store import servers as server_store
@@ -24,6 +26,28 @@ PURPOSES: Mapping[Purpose, str] = {
     "load": mark("Load sharing"),
 }
 _LONGEST_NAME = 64
+#: How many of its last operations a server's page shows, of how long.
+_LAST_OPERATIONS = 10
+_LATELY = timedelta(days=14)
+#: What an action of the operation log is called; one that is not here shows by its own name.
+ACTIONS: Mapping[str, str] = {
+    "installation.created": mark("added"),
+    "installation.changed": mark("changed"),
+    "installation.disabled": mark("disabled"),
+    "installation.enabled": mark("enabled"),
+    "installation.released": mark("released"),
+    "token.rotated": mark("activation token replaced"),
+    "clone.settled": mark("clone decided: one server goes on"),
+    "server.activated": mark("activated"),
+    "server.activated_offline": mark("activated offline"),
+    "server.activation_refused": mark("activation refused"),
+    "server.validated": mark("validated"),
+    "server.healed": mark("restored backup healed"),
+    "server.clone_suspected": mark("clone suspected"),
+    "server.fingerprint_changed": mark("hardware changed"),
+    "server.deactivated": mark("deactivated"),
+    "server.deactivated_offline": mark("deactivated offline"),
+}
 
 
 class NameNeeded(InvalidRequest):
@@ -125,6 +149,14 @@ def _page(here: Visit, account: Account, installation_id: str, error: LicensingE
         customer=account.customer,
         server=seen,
         usage=server_store.get_usage(installation_id),
+        operations=list_operations(
+            account.customer.customer_id,
+            here.now,
+            since=here.now - _LATELY,
+            filters=Filters(subject_id=installation_id),
+            limit=_LAST_OPERATIONS,
+        ).items,
         purposes=PURPOSES,
+        action_names=ACTIONS,
         error=explain(here.language, error) if error else None,
     )

@@ -165,7 +165,8 @@ GRANTED = {
     },
     "ServePortal": {
         "Licensing GetItem", "Licensing BatchGetItem", "Licensing Query", "Licensing ConditionCheckItem", "Licensing PutItem",
-        "Licensing UpdateItem", "Licensing DeleteItem", "Ending Query", "CareEnding Query", "Operations PutItem",
+        "Licensing UpdateItem", "Licensing DeleteItem", "Ending Query", "CareEnding Query",
+        "Operations GetItem", "Operations Query", "Operations PutItem",
         "State GetItem", "State BatchGetItem", "State PutItem", "State ConditionCheckItem", "* Sign",
         "SigningKeysSecret GetSecretValue", "MailQueue SendMessage", "UserPoolArn AdminCreateUser",
         "UserPoolArn AdminDeleteUser", "UserPoolArn AdminGetUser", "UserPoolArn AdminInitiateAuth",
