@@ -122,7 +122,7 @@ def test_the_openapi_document_names_every_route_and_its_problems(cloud: Cloud) -
     document = cloud.get("/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     routes = Gateway(cloud.stack.functions, PRIMARY).routes
-    served = {route.key for route in routes if not route.path.startswith("/portal")}
+    served = {route.key for route in routes if not route.path.startswith(("/portal", "/unlock"))}
     described = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     assert described == served
 

@@ -108,12 +108,12 @@ def test_shows_and_exports_the_log(command: Command, cloud: Cloud, server: Serve
     shown = command("log", "show", TAX_ID).output
     assert "installation.disabled" in shown
     assert f"vendor {getpass.getuser()}" in shown
-    assert shown.index("installation.disabled") < shown.index("server.activated") < shown.index("customer.created")
+    assert shown.index("installation.disabled") < shown.index("server.activated") < shown.index("order.received")
     assert "server.activated" not in command("log", "show", TAX_ID, "--action", "installation.").output
     lines = command("log", "export", TAX_ID, "--format", "jsonl").stdout.splitlines()
-    assert [json.loads(line)["action"] for line in lines] == [
-        "customer.created", "server.activated", "installation.disabled",
-    ]  # fmt: skip
+    told = [json.loads(line)["action"] for line in lines]
+    assert sorted(told[:2]) == ["customer.created", "order.received"]  # the demo's, in one second perhaps
+    assert told[2:] == ["server.activated", "installation.disabled"]
     assert command("log", "export", TAX_ID).stdout.startswith("operation_id,at,actor_kind,")
 
 
@@ -122,7 +122,7 @@ def test_cleans_the_log_and_verifies_what_is_left(command: Command, cloud: Cloud
     assert "for 5. Tell the customer" in command("log", "retention", TAX_ID, 5).output
     cloud.stack.clock.advance(timedelta(days=10))
     assert "kept for 5 days" in command("log", "retention", TAX_ID).output
-    assert "1 days sealed, 1 cut, 3 operations deleted" in command("log", "cleanup", TAX_ID).output
+    assert "1 days sealed, 1 cut, 4 operations deleted" in command("log", "cleanup", TAX_ID).output
     cloud.stack.clock.advance(timedelta(days=4))
     assert "1 days sealed, 0 cut" in command("log", "cleanup", TAX_ID).output
     verified = command("log", "verify", TAX_ID)
@@ -188,7 +188,7 @@ def test_writes_the_profile_that_pins_the_root(command: Command, cloud: Cloud) -
     [
         (("customers", "show", "IT00743110158"), "not a valid tax id"),
         (("customers", "show", "DE811569869"), "no such customer"),
-        (("installations", "release", TAX_ID, "Torino"), "no such customer or installation"),
+        (("installations", "release", TAX_ID, "Torino"), "no such customer, installation or order"),
         (("keys", "publish", "--root", "file:/nowhere/root.pem"), "No such file"),
         (("keys", "publish", "--root", "nonsense"), "the root is kms:"),
         (("keys", "switch", "unknown"), "publish it first"),

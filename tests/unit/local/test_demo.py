@@ -62,7 +62,7 @@ def test_every_kind_of_license_occurs(document: dict[str, Any], licenses: list[d
     types = {each["sku"]: each["type"] for each in document["products"]}
     assert {types[each["sku"]] for each in licenses} == {"perpetual", "subscription", "trial"}
     assert {each["care"] for each in licenses} == {"GOLD", "BASIC", None}
-    assert {"active", "suspended", "locked"} <= {each["state"] for each in licenses}
+    assert {"active", "suspended"} <= {each["state"] for each in licenses}  # what is locked comes by an order
     ends = [each["last_day"] for each in licenses if each["last_day"]]
     assert any(TODAY <= each <= TODAY + timedelta(days=30) for each in ends)
     assert any(each < TODAY for each in ends)
