@@ -10,7 +10,7 @@ import pytest
 from licensing import administration, identity, people
 from licensing.rules.access import ALLOWED, places
 from licensing.rules.people import Invitation, User
-from licensing.store import accounts
+from licensing.store import accounts, orders
 from licensing.store import people as store
 from licensing.store.tables import Item
 
@@ -56,6 +56,14 @@ BODIES: dict[str, Any] = {
         "name": "Aurora", "contact": {}, "portal_url": "https://licensing.aurora.example", "releases": [],
         "agent": {}, "validation_window": {}, "notice_days": 30,
     },
+    "POST /v1/orders": {
+        "order_number": "N-1", "reseller": "IT12345670017", "customer": {"tax_id": TAX_ID},
+        "lines": [{"sku": "AQ-SUB-10", "quantity": 1, "years": 1}],
+    },
+    "POST /v1/orders/{order_id}/resend": {},
+    "POST /v1/orders/{order_id}/unlock": {"order_number": "TP-2026-1187"},
+    "POST /v1/orders/{order_id}/forward": {"email": "anna@example.com"},
+    "POST /portal/orders/{order_id}/forward": {"email": "anna@example.com"},
     "POST /portal/me": {"name": "Somebody"},
     "POST /portal/customers/new": _CUSTOMER | {"language": "en"},
     "POST /portal/customers/{customer_id}/servers": {"name": "Roma"},
@@ -78,6 +86,9 @@ BODIES: dict[str, Any] = {
 _SERVER = "/portal/customers/{customer_id}/servers/{installation_id}"
 _INSTALLATION = "/v1/customers/{customer_id}/installations/{installation_id}"
 NEEDING_MORE = {
+    "POST /v1/orders", "POST /portal/orders/upload",
+    "POST /portal/orders/{order_id}/forward",
+    "POST /v1/orders/{order_id}/forward",
     "PUT /v1/customers/{customer_id}/allocations", f"DELETE {_INSTALLATION}", f"POST {_INSTALLATION}/offline-activation",
     f"POST {_INSTALLATION}/offline-deactivation", f"POST {_SERVER}/delete", f"POST {_SERVER}/offline",
     f"POST {_SERVER}/offline/file", f"POST {_SERVER}/offline/receipt",
@@ -147,7 +158,7 @@ def world(cloud: Cloud, route: str) -> World:
     values = {
         "customer_id": customer_id, "reseller_id": reseller_id, "organization": reseller_id, "reference": reference,
         "invitation_id": reference, "user_id": "colleague" if "/teams/" in route else user(ENRICO).user_id,
-        "sku": "AQ-SUB-10", "what": "disable",
+        "sku": "AQ-SUB-10", "order_id": orders.find_by_number(reseller_id, "TP-2026-1187") or "", "what": "disable",
         "installation_id": next(iter(administration.find_account(TAX_ID).installations)),
     }  # fmt: skip
     return World(cloud, values)
@@ -170,7 +181,7 @@ def is_theirs(route: str, email: str) -> bool:
         return True
     if "{customer_id}" in route:
         return email not in STRANGERS
-    return email == PAOLO or not re.search(r"{(reseller_id|organization)}", route)
+    return email == PAOLO or not re.search(r"{(reseller_id|organization|order_id)}", route)
 
 
 def may(route: str, email: str) -> bool:
