@@ -42,6 +42,7 @@ ACTIONS: Mapping[str, str] = {
     "server.activated_offline": mark("activated offline"),
     "server.activation_refused": mark("activation refused"),
     "server.validated": mark("validated"),
+    "server.refused": mark("validation refused"),
     "server.healed": mark("restored backup healed"),
     "server.clone_suspected": mark("clone suspected"),
     "server.fingerprint_changed": mark("hardware changed"),

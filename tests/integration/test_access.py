@@ -67,7 +67,7 @@ BODIES: dict[str, Any] = {
     "POST /portal/me": {"name": "Somebody"},
     "POST /portal/customers/new": _CUSTOMER | {"language": "en"},
     "POST /portal/customers/{customer_id}/servers": {"name": "Roma"},
-    "POST /portal/customers/{customer_id}/servers/{installation_id}": {"name": "Milano"},
+    "POST /portal/customers/{customer_id}/servers/{installation_id}": {"name": "Sede"},
     "POST /portal/customers/{customer_id}/details": _DETAILS,
     "POST /portal/customers/{customer_id}/log-retention": {"days": "400"},
     "POST /portal/customers/{customer_id}/requests/{reseller_id}": {"answer": "grant"},

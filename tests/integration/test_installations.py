@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from licensing import activation, administration, allocations
 from licensing.contract import Activation
+from licensing.errors import StaleVersion
 from licensing.rules.accounts import Account
 from licensing.store import accounts, servers
 
@@ -209,6 +210,47 @@ def test_parallel_saves_never_exceed_a_license(here: Here) -> None:
             quantities = [each.quantity for each in standing.entitlements if each.license_code == AQ]
             assert quantities == ([40] if standing.name in here.assigned(AQ) else [])
         assert here.put(lambda matrix: matrix.update({aq: {}})).status_code == 200
+
+
+def test_saves_that_all_read_before_any_writes_give_the_license_away_once(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst case of the above: without the version's condition, each server would be told that it has all of it."""
+    aq, count = here.license(AQ), 6
+    servers_of_all = [
+        here.call("POST", f"{here.path}/installations", {"name": f"Server {n}"}).json()["installation_id"]
+        for n in range(count)
+    ]
+    assert here.put(lambda matrix: matrix.update({aq: {}})).status_code == 200
+    matrix = here.matrix()
+    read, together, mine = accounts.read, threading.Barrier(count), threading.local()
+
+    def read_together(customer_id: str) -> Account | None:
+        account = read(customer_id)
+        if not hasattr(mine, "has_read"):
+            mine.has_read = True
+            together.wait(20)
+        return account
+
+    def save(at: str) -> bool:
+        wanted = {**matrix["allocations"], aq: {at: 40}}
+        try:
+            allocations.save(here.customer_id, matrix["version"], wanted, VENDOR, here.cloud.now)
+        except StaleVersion:
+            return False
+        return True
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(count) as pool:
+        patched.setattr(accounts, "read", read_together)
+        saved = list(pool.map(save, servers_of_all))
+    assert saved.count(True) == 1
+    told = [
+        each.quantity
+        for standing in here.account.standings.values()
+        for each in standing.entitlements
+        if each.license_code == AQ
+    ]
+    assert told == [40]
 
 
 def test_a_save_between_reading_and_writing_is_seen(here: Here) -> None:
