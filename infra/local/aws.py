@@ -124,6 +124,11 @@ class Aws(AbstractContextManager["Aws"]):
             queue._messages.clear()
             queue.pending_messages.clear()
 
+    def empty_buckets(self) -> None:
+        """Forget all objects, locked ones too."""
+        for bucket in get_backend("s3")[ACCOUNT]["aws"].buckets.values():
+            bucket.keys.clear()
+
     def hurry_queues(self) -> None:
         """Let all delays and visibility timeouts be over."""
         for queue in get_backend("sqs")[ACCOUNT][REGION].queues.values():

@@ -130,6 +130,18 @@ def make_configuration_set(name: str, properties: Properties) -> Made:
     return Made(properties["Name"])
 
 
+def make_bucket(name: str, properties: Properties) -> Made:
+    """AWS::S3::Bucket with object lock."""
+    client, bucket = boto3.client("s3", region_name=REGION), properties["BucketName"]
+    client.create_bucket(
+        Bucket=bucket,
+        ObjectLockEnabledForBucket=properties["ObjectLockEnabled"],
+        CreateBucketConfiguration={"LocationConstraint": REGION},
+    )
+    client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=properties["ObjectLockConfiguration"])
+    return Made(bucket)
+
+
 _MAKERS: Mapping[str, Callable[[str, Properties], Made]] = {
     "AWS::Cognito::UserPool": make_user_pool,
     "AWS::Cognito::UserPoolClient": make_user_pool_client,
@@ -138,6 +150,7 @@ _MAKERS: Mapping[str, Callable[[str, Properties], Made]] = {
     "AWS::KMS::Alias": make_alias,
     "AWS::KMS::Key": make_key,
     "AWS::SES::ConfigurationSet": make_configuration_set,
+    "AWS::S3::Bucket": make_bucket,
     "AWS::SQS::Queue": make_queue,
     "AWS::SecretsManager::Secret": make_secret,
 }

@@ -176,6 +176,7 @@ class Stack(AbstractContextManager["Stack"]):
         with LOCK:
             self._restore()
             self.aws.empty_queues()
+            self.aws.empty_buckets()
             for stream in self.streams:
                 stream.skip()
             self.aws.sent_mail.clear()

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import boto3
 import typer
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
@@ -605,6 +606,13 @@ Action = Annotated[str, typer.Option(help="Only actions that begin so, for examp
 Result = Annotated[str, typer.Option(help="Only this result, for example DONE or INSTALLATION_DISABLED.")]
 
 
+def _know_the_seal_bucket() -> None:
+    """The bucket is named after the account, as no other may have its name."""
+    if "SEAL_BUCKET" not in os.environ:
+        account = boto3.client("sts").get_caller_identity()["Account"]
+        os.environ["SEAL_BUCKET"] = f"{os.environ['DEPLOYMENT']}-seals-{account}"
+
+
 def _utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment else None
 
@@ -680,6 +688,7 @@ def verify_log(tax_id: TaxId, since: Since = None, until: Until = None) -> None:
     from licensing import administration, sealing
 
     with _told():
+        _know_the_seal_bucket()
         now = _now()
         customer_id = administration.find_account(tax_id).customer.customer_id
         first, last = (since.date() if since else date.min), (until.date() if until else now.date())
@@ -717,6 +726,7 @@ def clean_log(tax_id: TaxId) -> None:
     from licensing import administration, log_cleanup
 
     with _told():
+        _know_the_seal_bucket()
         done = log_cleanup.clean(administration.find_account(tax_id).customer.customer_id, _now())
         _say(f"{done.sealed_days} days sealed, {done.cut_days} cut, {done.deleted} operations deleted.")
 

@@ -118,7 +118,7 @@ def test_a_function_ends_before_the_gateway_gives_up_and_is_traced(name: str) ->
 def test_functions_know_where_they_are_and_no_secret() -> None:
     assert set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]) == {
         "LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SEATS_TABLE", "LOG_CLEANUP_QUEUE_URL", "ARCHIVE_BUCKET",
-        "SITE", "HOME_SITE", "ISSUER", "DENIAL_QUEUE_URL",
+        "SEAL_BUCKET", "SITE", "HOME_SITE", "ISSUER", "DENIAL_QUEUE_URL",
         "ACTIVATION_CODE_QUEUE_URL", "MAIL_QUEUE_URL", "MAIL_SENDER", "MAIL_CONFIGURATION_SET",
         "USER_POOL_ID", "USER_POOL_CLIENT_ID",
         "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL",
@@ -281,7 +281,8 @@ def test_no_action_is_a_pattern_and_no_resource_is_everything(name: str) -> None
         assert not [action for action in actions if "*" in action]
         if any("*" in resource for resource in resources) and not all(a.startswith("xray:") for a in actions):
             if actions == ["s3:PutObject"]:
-                assert statement["Resource"] == {"Fn::Sub": "arn:${AWS::Partition}:s3:::${ArchiveBucket}/operations/*"}
+                below = statement["Resource"]["Fn::Sub"].removeprefix("arn:${AWS::Partition}:s3:::")
+                assert below in ("${ArchiveBucket}/operations/*", "${Deployment}-seals-${AWS::AccountId}/seals/*")
                 continue
             # Signing keys come with rotation, so only their tag can name them.
             assert actions == ["kms:Sign"]
@@ -447,6 +448,18 @@ def test_a_schedule_is_flexible_tries_again_and_loses_nothing(function: str, sch
     # A schedule invokes without waiting, so what fails inside is for the function's own destination.
     invoked = FUNCTIONS[function]["Properties"]["EventInvokeConfig"]
     assert invoked["DestinationConfig"]["OnFailure"]["Destination"] == dead
+
+
+def test_the_seals_copies_can_not_be_taken_back_nor_seen_from_outside() -> None:
+    (bucket,) = of_type(DATA, "AWS::S3::Bucket").values()
+    properties = bucket["Properties"]
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+    assert properties["ObjectLockEnabled"]
+    assert properties["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {"Mode": "GOVERNANCE", "Days": 3650}
+    assert properties["VersioningConfiguration"]["Status"] == "Enabled"
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert not [each for function in ALL.values() for each in function.statements
+                if {"s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"} & set(listed(each["Action"]))]  # fmt: skip
 
 
 def test_queues_are_encrypted() -> None:

@@ -179,10 +179,11 @@ def test_reading_never_shows_what_is_older_than_the_customer_s_retention(cloud: 
 
 def test_a_shorter_retention_shows_less_after_seven_days(cloud: Cloud, customer: str) -> None:
     old = happened(customer, cloud.now - timedelta(days=6))
-    retention = administration.set_log_retention(customer, 8, VENDOR, cloud.now)
+    now = cloud.now
+    retention = administration.set_log_retention(customer, 8, VENDOR, now)
     assert retention.shortening
-    assert retention.shortening.since == cloud.now + timedelta(days=7)
-    later = cloud.now + timedelta(days=7)
+    assert retention.shortening.since == now + timedelta(days=7)
+    later = now + timedelta(days=7)
     assert old in everything(customer, later - timedelta(seconds=1))
     assert [each.action for each in everything(customer, later)] == ["log.retention_changed"]
 
@@ -330,6 +331,41 @@ def test_the_newest_seal_can_not_go_unnoticed(cloud: Cloud, customer: str, seale
         item_of(stored.operation).delete()
     SealItem(f"LOG#{customer}", f"SEAL#{newest.day}").delete()
     assert Finding(newest.day, "seal_missing") in verified(customer, cloud.now).findings
+
+
+def test_a_table_set_back_to_an_earlier_day_does_not_fit_the_copies_of_its_seals(
+    cloud: Cloud, customer: str, sealed: list[Operation]
+) -> None:
+    """Who may write the table can take the newest day, its seal, and the head's word for it."""
+    *_, before, newest = seals.seals(customer)
+    day = date.fromisoformat(newest.day)
+    store.delete(customer, day, [stored.entry for stored in store.page(customer, day)])
+    SealItem(f"LOG#{customer}", f"SEAL#{newest.day}").delete()
+    seals.delete_leaves(customer, day)
+    HeadItem.get(f"LOG#{customer}", "HEAD").update(
+        actions=[HeadItem.newest_day.set(before.day), HeadItem.newest.set(sealing.rules.digest(before.jws))]
+    )
+    assert verified(customer, cloud.now).findings == (Finding(newest.day, "seal_missing"),)
+
+
+def test_a_day_sealed_anew_does_not_fit_the_copy_of_its_seal(
+    cloud: Cloud, customer: str, sealed: list[Operation]
+) -> None:
+    """Who may sign as well can replace the newest seal; the first copy stays."""
+    newest = seals.seals(customer)[-1]
+    day = date.fromisoformat(newest.day)
+    tamper_action(next(told for told in sealed if told.at.date() == day))
+    SealItem(f"LOG#{customer}", f"SEAL#{newest.day}").delete()
+    HeadItem.get(f"LOG#{customer}", "HEAD").update(
+        actions=[
+            HeadItem.sealed_through.set(str(day - timedelta(days=1))),
+            HeadItem.newest_day.set(seals.seals(customer)[-1].day),
+            HeadItem.newest.set(sealing.rules.digest(seals.seals(customer)[-1].jws)),
+        ]
+    )
+    cloud.stack.clock.advance(timedelta(seconds=1))
+    assert sealing.seal_next(customer, cloud.now)
+    assert verified(customer, cloud.now).findings == (Finding(newest.day, "seal_altered"),)
 
 
 def test_another_customer_s_seal_is_no_seal_of_this_one(cloud: Cloud, customer: str, sealed: list[Operation]) -> None:
@@ -526,7 +562,7 @@ def test_a_night_of_faults_leaves_nothing_old_and_touches_nothing_young(cloud: C
     """tests/bench/log_cleanup.py is the same with as many as one likes."""
     now = log_fleet.midday()
     fleet = log_fleet.make(now, customers=5, operations=300)
-    night = log_fleet.Night(cloud.stack, seed=1, rate=0.05, steps=6)
+    night = log_fleet.Night(cloud.stack, seed=1, rate=0.15, steps=6)
     night.run(now)
     assert night.failures
     assert night.deliveries > 16, "time was never up"

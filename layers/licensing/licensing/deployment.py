@@ -118,6 +118,11 @@ def archive_bucket() -> str:
     return os.environ.get("ARCHIVE_BUCKET", "")
 
 
+def seal_bucket() -> str:
+    """The bucket that keeps copies of the operation log's seals under object lock."""
+    return os.environ["SEAL_BUCKET"]
+
+
 def mail_sender() -> str:
     """From whom e-mails come."""
     return os.environ["MAIL_SENDER"]

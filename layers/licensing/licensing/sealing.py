@@ -11,7 +11,7 @@ from licensing.operations import operation, record_in
 from licensing.rules import seals as rules
 from licensing.rules.operations import Origin
 from licensing.rules.seals import Finding
-from licensing.store import operations, seals, tables
+from licensing.store import operations, seal_copies, seals, tables
 
 _SEAL_TYP, _TOMBSTONE_TYP = "seal+jwt", "tombstone+jwt"
 
@@ -57,6 +57,7 @@ def seal_next(customer_id: str, now: datetime) -> bool:
         leaves = {each.entry.place: rules.leaf(each.entry) for each in operations.page(customer_id, day)}
         if leaves:
             jws = _seal(customer_id, day, leaves, head.newest, now)
+            seal_copies.put(customer_id, day, jws)
             seals.move_head(customer_id, head, day, (str(day), rules.digest(jws)))
             return True
     seals.move_head(customer_id, head, last, None)
@@ -118,6 +119,11 @@ def verify(customer_id: str, first: date, last: date, now: datetime) -> Verifica
             elif not rules.chained(day, claims, before):
                 findings.append(Finding(day, "chain_broken"))
         before = day, rules.digest(seal.jws)
+    for day, copy in seal_copies.get_all(customer_id, first, last).items():
+        if day not in found:
+            findings.append(Finding(day, "seal_missing"))
+        elif found[day].jws != copy:
+            findings.append(Finding(day, "seal_altered"))
     if last == open_from - timedelta(days=1) and before != head.newest:
         findings.append(Finding(head.newest[0] if head.newest else str(last), "seal_missing"))
     for each in days(max(first, identity.made_at(customer_id).date()), last):
@@ -135,7 +141,8 @@ def verify(customer_id: str, first: date, last: date, now: datetime) -> Verifica
         findings += rules.differences(day, sealed, there)
         entries += len(there)
         erased += sum(entry.personal_hash is not None and entry.personal is None for entry in there)
-    return Verification(len(found), cut, entries, erased, open_from, tuple(sorted(findings, key=lambda f: f.day)))
+    ordered = sorted(set(findings), key=lambda each: (each.day, each.fault, each.operation_id))
+    return Verification(len(found), cut, entries, erased, open_from, tuple(ordered))
 
 
 def _untrue_tombstone(customer_id: str, seal: seals.Seal, now: datetime) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-_LONGEST = 512
+_LONGEST = 1024
 
 
 class CursorError(Exception):
