@@ -14,10 +14,11 @@ from functions.serve_portal import (
     resellers,
     servers,
     sign_in,
+    unsubscribe,
 )
 
 portal = pages()
-for module in (sign_in, me, customers, licenses, offline, servers, orders, people, resellers, overviews):
+for module in (sign_in, me, customers, licenses, offline, servers, orders, people, resellers, overviews, unsubscribe):
     portal.include_router(module.router)
 
 

@@ -31,7 +31,7 @@ from infra.local.template import ACCOUNT, BACKUP_REGION, REGION
 LOCK = threading.RLock()
 
 #: Services whose data both regions share, as global tables and replicas would in the end.
-_SHARED = ("cognito-idp", "dynamodb", "kms", "secretsmanager", "ses", "sesv2", "sqs")
+_SHARED = ("cognito-idp", "dynamodb", "events", "kms", "secretsmanager", "ses", "sesv2", "sqs")
 
 #: Asked before each AWS call: the event's name (``before-send.dynamodb.GetItem``) and the request; an answer that is
 #: not None takes the place of moto's.

@@ -71,7 +71,13 @@ def needs(service: str, operation: str, body: Mapping[str, Any]) -> Iterator[Nee
                 f"cognito-idp:{operation}", f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/{body['UserPoolId']}"
             )
         case "sqs", _:
-            yield Need(f"sqs:{operation}", _arn("sqs", body["QueueUrl"].rpartition("/")[2]))
+            # A batch needs what each of its messages would (sqs:SendMessage for SendMessageBatch).
+            action = operation.removesuffix("Batch")
+            yield Need(f"sqs:{action}", _arn("sqs", body["QueueUrl"].rpartition("/")[2]))
+        case "eventbridge", "PutEvents":
+            for entry in body["Entries"]:
+                bus = _arn("events", f"event-bus/{entry['EventBusName']}")
+                yield Need("events:PutEvents", bus, {"events:source": (entry["Source"],)})
         case "s3", _:
             where = urlsplit(body["Address"])
             bucket = (where.hostname or "").partition(".s3.")[0]

@@ -142,11 +142,19 @@ def make_bucket(name: str, properties: Properties) -> Made:
     return Made(bucket)
 
 
+def make_event_bus(name: str, properties: Properties) -> Made:
+    """AWS::Events::EventBus."""
+    bus = properties["Name"]
+    made = boto3.client("events", region_name=REGION).create_event_bus(Name=bus)
+    return Made(bus, {"Arn": made["EventBusArn"], "Name": bus})
+
+
 _MAKERS: Mapping[str, Callable[[str, Properties], Made]] = {
     "AWS::Cognito::UserPool": make_user_pool,
     "AWS::Cognito::UserPoolClient": make_user_pool_client,
     "AWS::Cognito::UserPoolResourceServer": make_resource_server,
     "AWS::DynamoDB::GlobalTable": make_global_table,
+    "AWS::Events::EventBus": make_event_bus,
     "AWS::KMS::Alias": make_alias,
     "AWS::KMS::Key": make_key,
     "AWS::SES::ConfigurationSet": make_configuration_set,

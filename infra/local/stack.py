@@ -223,6 +223,7 @@ class Stack(AbstractContextManager["Stack"]):
         from infra.operator import keys
 
         self._open.enter_context(patch.object(deployment, "clock", self.clock))
+        self._open.enter_context(patch.object(deployment, "loopback_webhooks", True))
 
         def forget() -> None:
             key_ring.ring.forget()

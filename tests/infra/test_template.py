@@ -119,6 +119,7 @@ def test_functions_know_where_they_are_and_no_secret() -> None:
     assert set(TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]) == {
         "LICENSING_TABLE", "STATE_TABLE", "OPERATIONS_TABLE", "SEATS_TABLE", "LOG_CLEANUP_QUEUE_URL", "ARCHIVE_BUCKET",
         "SEAL_BUCKET", "SITE", "HOME_SITE", "ISSUER", "DENIAL_QUEUE_URL",
+        "ALERT_QUEUE_URL", "WEBHOOK_QUEUE_URL", "EVENT_BUS",
         "ACTIVATION_CODE_QUEUE_URL", "MAIL_QUEUE_URL", "MAIL_SENDER", "MAIL_CONFIGURATION_SET",
         "USER_POOL_ID", "USER_POOL_CLIENT_ID",
         "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL",
@@ -229,6 +230,21 @@ GRANTED = {
         "* Sign", "SigningKeysSecret GetSecretValue", "aurora.example SendEmail", "aurora.example SendRawEmail",
         "FailedSchedules SendMessage",
     },
+    "FindExpiries": {
+        "Licensing Query", "Licensing PutItem", "Licensing UpdateItem", "AlertQueue SendMessage",
+        "FailedSchedules SendMessage",
+    },
+    "SendAlerts": {
+        "AlertQueue ReceiveMessage", "AlertQueue DeleteMessage", "AlertQueue GetQueueAttributes", "AlertQueue SendMessage",
+        "Licensing GetItem", "Licensing BatchGetItem", "Licensing Query", "Licensing ConditionCheckItem",
+        "Licensing PutItem", "Licensing UpdateItem", "State BatchGetItem", "Operations PutItem", "EventBus PutEvents",
+        "WebhookQueue SendMessage", "aurora.example SendEmail", "aurora.example SendRawEmail",
+    },
+    "DeliverWebhooks": {
+        "WebhookQueue ReceiveMessage", "WebhookQueue DeleteMessage", "WebhookQueue GetQueueAttributes",
+        "WebhookQueue ChangeMessageVisibility", "Licensing GetItem", "Licensing PutItem", "Operations PutItem",
+    },
+    "ManageAlerts": {"Licensing GetItem", "Licensing PutItem", "Operations PutItem", "WebhookQueue SendMessage"},
     "RecordOperations": {
         "StateTable DescribeStream", "StateTable GetRecords", "StateTable GetShardIterator", "StateTable ListStreams",
         "Operations GetItem", "Operations PutItem", "UnrecordedOperations SendMessage",
@@ -258,7 +274,15 @@ def test_a_function_may_do_what_it_needs_and_no_more(name: str) -> None:
 
 
 #: What people decide goes through these.
-FOR_PEOPLE = {"ServePortal", "ManageCustomers", "ManageInstallations", "ManageOrders", "UnlockOrder", "SendMail"}
+FOR_PEOPLE = {
+    "ManageAlerts",
+    "ServePortal",
+    "ManageCustomers",
+    "ManageInstallations",
+    "ManageOrders",
+    "UnlockOrder",
+    "SendMail",
+}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -402,6 +426,7 @@ def test_the_backup_site_adds_queues_and_uses_the_replicas() -> None:
     made = {name for name, each in DATA["Resources"].items() if data.holds(each.get("Condition"))}
     assert made == {
         "ActivationCodeQueue", "UnsentActivationCodes", "MailQueue", "UnsentMail", "UnrecordedOperations",
+        "EventBus", "AlertQueue", "UnsentAlerts", "WebhookQueue", "UndeliveredWebhooks",
         "LogCleanupQueue", "UncleanedLogs", "FailedSchedules", "DenialQueue", "UnrecordedDenials", "UnrecordedSeatUse",
         "MailConfigurationSet", "MailEvents", "OrderMailEvents", "MailEventQueuePolicy", "MailEventQueue",
         "UnrecordedMailEvents",

@@ -37,6 +37,7 @@ _VENDOR = {
     "agent": {"latest": "1.0.0", "lowest": "1.0.0", "download_url": None},
     "validation_window": {"from": "10:00", "to": "14:00"},
     "notice_days": 30,
+    "alerts": {"before": [60, 30, 14, 7, 3, 1, 0], "silent": [3, 7, 10], "signing_key": 365},
 }
 
 # Stripped first, or a blank would be a name.
@@ -171,8 +172,18 @@ class WindowSettings(Body):
     end: TimeOfDay = Field("14:00", alias="to")
 
 
+class AlertSettings(Body):
+    """When alerts are due (F7): days before an end, days of silence; after how many days a signing key is to be replaced."""
+
+    before: Annotated[list[Annotated[int, Field(ge=0, le=365)]], Field(max_length=20)]
+    silent: Annotated[list[Annotated[int, Field(ge=1, le=60)]], Field(max_length=20)]
+    signing_key: Annotated[int, Field(ge=30, le=3650)]
+
+
 class VendorSettings(Body):
-    """The vendor's settings, as a whole. ``releases`` are ordered, oldest first (B10)."""
+    """The vendor's settings, as a whole; ``alerts`` stay as they are where they are left out. ``releases`` are ordered, oldest
+    first (B10).
+    """
 
     model_config = example(_VENDOR)
 
@@ -184,6 +195,7 @@ class VendorSettings(Body):
     agent: AgentSettings
     validation_window: WindowSettings
     notice_days: Annotated[int, Field(ge=0, le=365)]
+    alerts: AlertSettings | None = None
 
 
 # ── answers ──
@@ -375,6 +387,7 @@ class VendorAnswer(Answer):
     agent: AgentSettings
     validation_window: WindowSettings
     notice_days: int
+    alerts: AlertSettings
     languages: list[str]
 
 

@@ -32,6 +32,10 @@ def _system_clock() -> datetime:
 clock: Callable[[], datetime] = _system_clock
 
 
+#: Whether webhooks may lead to this machine itself, without TLS. The local stack says so; nothing that deploys can.
+loopback_webhooks = False
+
+
 def now() -> datetime:
     """The time that everything in the deployment goes by: aware, UTC, whole seconds as in tokens (RFC 7519)."""
     return clock().replace(microsecond=0)
@@ -96,6 +100,21 @@ def activation_code_queue_url() -> str:
 def mail_queue_url() -> str:
     """The queue from which all other e-mails are sent."""
     return os.environ["MAIL_QUEUE_URL"]
+
+
+def alert_queue_url() -> str:
+    """The queue of what is to be done about alerts."""
+    return os.environ["ALERT_QUEUE_URL"]
+
+
+def webhook_queue_url() -> str:
+    """The queue from which events go to webhooks."""
+    return os.environ["WEBHOOK_QUEUE_URL"]
+
+
+def event_bus() -> str:
+    """Name of the EventBridge bus that events are put on."""
+    return os.environ["EVENT_BUS"]
 
 
 def user_pool_id() -> str:

@@ -610,6 +610,20 @@ class IdempotencyKeyReused(LicensingError):
     detail = mark("This Idempotency-Key was used for another request. Use a new one for each.")
 
 
+class WebhookUrlInvalid(LicensingError):
+    """Raised when nothing is sent to a URL: it is not https, or does not lead to a public address."""
+
+    code, status = "WEBHOOK_URL_INVALID", 422
+    detail = mark("Events are sent to public https addresses only, without user name and fragment.")
+
+
+class TooManyWebhooks(LicensingError):
+    """Raised when there are as many webhooks as there may be."""
+
+    code, status = "TOO_MANY_WEBHOOKS", 409
+    detail = mark("There are {limit} webhooks already. Delete one first.")
+
+
 class TooManyRequests(LicensingError):
     """Raised when a limit on tries is reached."""
 

@@ -26,6 +26,7 @@ from licensing.rules.operations import Origin
 from licensing.rules.people import Reseller
 from licensing.rules.retention import Retention
 from licensing.rules.tax_ids import normalize
+from licensing.rules.vendor import AlertDays
 from licensing.store import accounts, people
 from licensing.store import vendor as vendor_store
 from licensing.store.tables import unraced
@@ -96,6 +97,14 @@ class WindowPart(_Part):
     end: TimeOfDay = Field("14:00", alias="to")
 
 
+class AlertsPart(_Part):
+    """When alerts are due: days before an end, days of silence, days that a key signs."""
+
+    before: Annotated[list[Annotated[int, Field(ge=0, le=365)]], Field(max_length=20)] = list(AlertDays().before)
+    silent: Annotated[list[Annotated[int, Field(ge=1, le=60)]], Field(max_length=20)] = list(AlertDays().silent)
+    signing_key: Annotated[int, Field(ge=30, le=3650)] = AlertDays().signing_key
+
+
 class VendorPart(_Part):
     """The vendor's settings."""
 
@@ -108,6 +117,7 @@ class VendorPart(_Part):
     validation_window: WindowPart = WindowPart.model_validate({})
     notice_days: Annotated[int, Field(ge=0, le=365)] = 30
     offline_days: Annotated[int, Field(ge=1, le=36500)] | None = None
+    alerts: AlertsPart = AlertsPart()
 
 
 class ApplicationPart(_Part):
@@ -351,8 +361,8 @@ def _vendor(part: VendorPart | None, before: vendor_rules.Vendor) -> vendor_rule
         return before
     contact, agent = _merged(before.contact, part.contact), _merged(before.agent, part.agent)
     hours = {name: time.fromisoformat(getattr(part.validation_window, name)) for name in ("start", "end")}
-    window = _merged(before.window, part.validation_window, **hours)
-    return replace(_merged(before, part, contact=contact, agent=agent), window=window)
+    window, alerts = _merged(before.window, part.validation_window, **hours), _merged(before.alerts, part.alerts)
+    return replace(_merged(before, part, contact=contact, agent=agent, alerts=alerts), window=window)
 
 
 def _load_customer(

@@ -4,7 +4,14 @@ from datetime import datetime, time
 
 from pynamodb.transactions import TransactWrite
 
-from licensing.contract_customers import AgentSettings, ProductAnswer, VendorAnswer, VendorSettings, WindowSettings
+from licensing.contract_customers import (
+    AgentSettings,
+    AlertSettings,
+    ProductAnswer,
+    VendorAnswer,
+    VendorSettings,
+    WindowSettings,
+)
 from licensing.customers import checked_contacts, contact_answers
 from licensing.errors import InvalidRequest, NotFound
 from licensing.languages import LANGUAGES
@@ -13,7 +20,7 @@ from licensing.rules import access
 from licensing.rules.heartbeat import Window
 from licensing.rules.operations import Origin
 from licensing.rules.people import VENDOR, User
-from licensing.rules.vendor import AgentRelease, Catalogue, Product, Vendor, faults
+from licensing.rules.vendor import AgentRelease, AlertDays, Catalogue, Product, Vendor, faults
 from licensing.store import tables
 from licensing.store import vendor as store
 
@@ -27,7 +34,8 @@ def read(user: User) -> VendorAnswer:
 def replace(user: User, body: VendorSettings, by: Origin, now: datetime) -> VendorAnswer:
     """Replace the settings; servers see them within a minute. Raises Forbidden, EmailInvalid, InvalidRequest."""
     access.require(user, "vendor.change")
-    window = body.validation_window
+    window, before = body.validation_window, store.get()
+    alerts = body.alerts and AlertDays(tuple(body.alerts.before), tuple(body.alerts.silent), body.alerts.signing_key)
     vendor = Vendor(
         body.name,
         checked_contacts([body.contact])[0],
@@ -37,6 +45,8 @@ def replace(user: User, body: VendorSettings, by: Origin, now: datetime) -> Vend
         AgentRelease(body.agent.latest, body.agent.lowest, body.agent.download_url),
         Window(time.fromisoformat(window.start), time.fromisoformat(window.end)),
         body.notice_days,
+        before.offline_days,
+        alerts or before.alerts,
     )
     if wrong := [{"in": "body", "pointer": f"/{member}", "detail": fault} for member, fault in faults(vendor)]:
         raise InvalidRequest(errors=wrong)
@@ -96,5 +106,8 @@ def _answer(vendor: Vendor) -> VendorAnswer:
         agent=AgentSettings(latest=agent.latest, lowest=agent.lowest, download_url=agent.download_url),
         validation_window=WindowSettings(start=f"{window.start:%H:%M}", end=f"{window.end:%H:%M}"),
         notice_days=vendor.notice_days,
+        alerts=AlertSettings(
+            before=list(vendor.alerts.before), silent=list(vendor.alerts.silent), signing_key=vendor.alerts.signing_key
+        ),
         languages=list(LANGUAGES),
     )

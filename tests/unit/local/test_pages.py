@@ -156,7 +156,7 @@ def test_a_demo_user_gets_a_token_that_the_gateway_takes(client: httpx.Client, s
 
 def test_the_template_s_schedules_are_listed_and_one_that_is_none_is_not_found(client: httpx.Client) -> None:
     listed = {each["name"] for each in client.get("/local/schedules").json()["items"]}
-    assert listed >= {"RenewKeysDaily", "CleanLogs"}
+    assert listed >= {"RenewKeysDaily", "CleanLogs", "FindExpiries"}
     answer = client.post("/local/schedules/nightly/run")
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 

@@ -30,6 +30,7 @@ Action = Literal[
     "order.change",
     "vendor.read",
     "vendor.change",
+    "webhook.manage",
 ]
 #: A user's place: its organization's kind, or its role inside a customer.
 Place = Literal["vendor", "reseller", "administrator", "contract_owner"]
@@ -59,6 +60,7 @@ ALLOWED: Mapping[Action, frozenset[Place]] = {
     "order.change": frozenset({"vendor", "reseller"}),
     "vendor.read": frozenset({"vendor"}),
     "vendor.change": frozenset({"vendor"}),
+    "webhook.manage": frozenset({"vendor"}),
 }
 
 

@@ -31,6 +31,18 @@ class AgentRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertDays:
+    """When alerts are due (F7): so many days before an end, and after so many days of a server's silence.
+
+    ``signing_key``: so many days a key signs before it is due to be replaced.
+    """
+
+    before: tuple[int, ...] = (60, 30, 14, 7, 3, 1, 0)
+    silent: tuple[int, ...] = (3, 7, 10)
+    signing_key: int = 365
+
+
+@dataclass(frozen=True, slots=True)
 class Vendor:
     """The vendor's settings."""
 
@@ -46,6 +58,7 @@ class Vendor:
     notice_days: int = 30
     #: For how many days an offline license is good, the first included; None: for good (B9).
     offline_days: int | None = None
+    alerts: AlertDays = field(default_factory=AlertDays)
 
     @property
     def policy(self) -> Policy:

@@ -13,11 +13,11 @@ from pynamodb.transactions import TransactWrite
 
 from licensing.rules.accounts import Account, Customer, Installation, License, Listed, listed, standing
 from licensing.rules.entitlements import Standing
-from licensing.rules.people import email_key
+from licensing.rules.people import User, email_key
 from licensing.rules.vendor import Catalogue
 from licensing.store import tables
 from licensing.store.attributes import CompressedJson, Json
-from licensing.store.people import ContactItem
+from licensing.store.people import ContactItem, MemberItem
 from licensing.store.tables import Item
 
 V = TypeVar("V")
@@ -120,7 +120,24 @@ class ListedItem(Item, discriminator="listed"):
 
 def read(customer_id: str) -> Account | None:
     """A customer's whole account, strongly consistent; None where there is none."""
-    items = tables.read(lambda: list(Item.query(customer_id, consistent_read=True)))
+    return _account(tables.read(lambda: list(Item.query(customer_id, consistent_read=True))))
+
+
+def look_at(customer_id: str) -> tuple[Account, list[User]] | None:
+    """A customer without its projections, and its users: for a daily look, a second old at most. See ``check_unchanged_in``."""
+    # From the installations to the sheet: between them are licenses, members and the profile, before them the projections.
+    items: Any = tables.read(lambda: list(Item.query(customer_id, Item.sk.between("INS#", "SHEET"))))
+    account = _account(items)
+    return (account, [item.body for item in items if isinstance(item, MemberItem)]) if account else None
+
+
+def check_unchanged_in(transaction: TransactWrite, account: Account) -> None:
+    """Let a transaction fail if the account is not as it was read."""
+    key, unchanged = account.customer.customer_id, SheetItem.version == account.version
+    transaction.condition_check(SheetItem, key, "SHEET", condition=unchanged)
+
+
+def _account(items: Iterable[Item]) -> Account | None:
     customer, version = None, 0
     installations: dict[str, Installation] = {}
     licenses: dict[str, License] = {}
