@@ -135,7 +135,7 @@ class SeatDesk(Manager):
         for each in self.ask("GET", "/v1/pools").get("items", []):
             if isinstance(each, dict) and each.get("application") == pool_or_application:
                 return str(each["pool_id"])
-        raise Refused("NOT_FOUND", f"There are no seats for {pool_or_application} here.", status=404)
+        raise Refused("NOT_FOUND", texts.NO_SEATS.format(what=pool_or_application), status=404)
 
 
 class Seat:

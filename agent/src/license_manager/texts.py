@@ -59,6 +59,7 @@ class Texts:
     TOKEN_INVALID = _("A signed answer is not what it must be.")
     WRONG_NONCE = _("The answer is signed, but it belongs to another request.")
     WRONG_INSTALLATION = _("The answer is signed, but it is about another installation.")
+    NO_SEATS = _("There are no seats for {what} here.")
     WRONG_KEY_BINDING = _("The answer is signed, but it is bound to another key than this server's.")
     OLDER_SEQUENCE = _("The answer is older than one that was accepted before.")
     ALREADY_EXPIRED = _("The answer had run out before it came.")

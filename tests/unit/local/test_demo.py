@@ -55,7 +55,7 @@ def test_there_is_a_suite_of_a_dozen_applications_with_a_product_each(document: 
     applications = {each["id"] for each in document["applications"]}
     assert len(applications) == 12
     assert {each["application"] for each in document["products"]} == applications
-    assert len(document["products"]) == 20
+    assert len(document["products"]) == 21
 
 
 def test_every_kind_of_license_occurs(document: dict[str, Any], licenses: list[dict[str, Any]]) -> None:
