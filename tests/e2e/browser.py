@@ -35,7 +35,6 @@ class Visitor:
 
     def go(self, path: str) -> None:
         """Open a page."""
-        self.bytes_on_page = 0
         self.page.goto(self.site + path)
 
     def sign_in(self, email: str, password: str = PASSWORD) -> None:
@@ -88,6 +87,7 @@ def visitor(
     here = Visitor(page, site, pictures)
     page.on("pageerror", lambda error: here.complaints.append(f"script: {error}"))
     page.on("console", lambda said: here.complaints.append(said.text) if "Content Security" in said.text else None)
+    page.on("request", lambda asked: setattr(here, "bytes_on_page", 0) if asked.is_navigation_request() else None)
     page.on("response", lambda answer: _count(here, answer.headers.get("content-length")))
     try:
         yield here
