@@ -560,7 +560,7 @@ class OfflineFileWrong(LicensingError):
     """Raised when a text is something else than the request file or deactivation receipt that is asked for."""
 
     code, status = "OFFLINE_FILE_WRONG", 422
-    detail = mark("This is not the file that is needed here: {expected}.")
+    detail = mark("This is not the file that is needed here. `{command}` on the server makes it.")
 
 
 class OfflineFileDamaged(LicensingError):

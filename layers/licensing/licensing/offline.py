@@ -46,9 +46,10 @@ from licensing.store.vendor import catalogue
 LIMIT = 16 * 1024
 _REQUEST_TYP = "offline-request+jwt"
 _RECEIPT_TYP = "deactivation+jwt"
-_EXPECTED = {
-    _REQUEST_TYP: "the request file that `license-manager offline request` makes",
-    _RECEIPT_TYP: "the receipt that `license-manager offline deactivate` makes",
+#: What makes each kind of file.
+_COMMANDS = {
+    _REQUEST_TYP: "license-manager offline request",
+    _RECEIPT_TYP: "license-manager offline deactivate",
 }
 #: What mail clients and editors leave between the characters, besides white space: a text that was pasted still counts.
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
@@ -268,7 +269,7 @@ def _given_up(account: Account, installation_id: str, now: datetime) -> list[con
 
 
 def _wrong(typ: str) -> OfflineFileWrong:
-    return OfflineFileWrong(expected=_EXPECTED[typ])
+    return OfflineFileWrong(command=_COMMANDS[typ])
 
 
 def _unpack(text: str, typ: str) -> tuple[str, dict[str, Any]]:
