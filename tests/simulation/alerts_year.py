@@ -6,6 +6,9 @@ What is expected is worked out by a second, simpler account of the rule. Each al
 e-mail and as an event, and no other may.
 """
 
+import tests.conftest  # noqa: F401  the tables' names, before the library is imported
+
+# isort: split
 import random
 import re
 import sys
