@@ -170,3 +170,22 @@ def test_the_vendor_follows_an_order(stack: Stack, browser: Browser, tmp_path: P
         marta.page.get_by_role("link", name="TP-2026-1187").click()
         marta.look("order")
         assert marta.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [("it-IT", "Licenze"), ("es-ES", "Licencias"), ("pt-BR", "Licenças"), ("sv-SE", "Licenser"), ("de-DE", "Licenses")],
+)
+def test_the_portal_speaks_the_browser_s_language(
+    stack: Stack, browser: Browser, tmp_path: Path, locale: str, said: str
+) -> None:
+    pictures = Path(os.environ.get("PICTURES", tmp_path))
+    with visitor(browser, stack.sites[0].url, pictures, locale=locale) as giulia:
+        giulia.sign_in(GIULIA)
+        giulia.page.get_by_role("link", name=said, exact=True).first.wait_for()
+        giulia.look(f"licenses-{locale}")
+        giulia.page.get_by_role("link", name="Milano", exact=True).first.click()
+        giulia.look(f"server-{locale}")
+        giulia.go(link_in_the_mail(stack, "TP-2026-1187"))
+        giulia.look(f"unlock-{locale}")
+        assert giulia.complaints == []
