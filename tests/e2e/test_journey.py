@@ -26,13 +26,13 @@ GIULIA, MARTA = "giulia.ferrario@officinelombarde.example", "marta.conti@aurora.
 RESELLER = "IT12345670017"
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    with Stack(directory=tmp_path / "local") as stack:
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(directory=tmp_path_factory.mktemp("stack")) as stack:
         yield stack
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
