@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import yaml
 from playwright.sync_api import Browser
 
 from infra.local.stack import Stack
-from tests.e2e.browser import Visitor, chromium, needs_chromium, visitor
+from tests.e2e.browser import Visitor, needs_chromium, visitor
 from tests.e2e.test_make_run import eventually
 from tests.support.cloud import TAX_ID
 
@@ -24,18 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
 GIULIA, MARTA = "giulia.ferrario@officinelombarde.example", "marta.conti@aurora.example"
 RESELLER = "IT12345670017"
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(directory=tmp_path_factory.mktemp("stack")) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def run(stack: Stack, program: str, *arguments: str) -> str:

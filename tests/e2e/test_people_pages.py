@@ -1,32 +1,19 @@
 """The pages of customers, people and resellers, as the vendor, a reseller and a customer's people see them."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
 from infra.local.stack import Stack
-from tests.e2e.browser import Visitor, chromium, needs_chromium, visitor
+from tests.e2e.browser import Visitor, needs_chromium, visitor
 from tests.support.cloud import TAX_ID
 
 pytestmark = needs_chromium
 
 MARTA, PAOLO = "marta.conti@aurora.example", "paolo.bianchi@telefoniapadana.example"
 GIULIA, ENRICO = "giulia.ferrario@officinelombarde.example", "enrico.galli@officinelombarde.example"
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(directory=tmp_path_factory.mktemp("stack")) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def pages_of(email: str) -> list[str]:
