@@ -147,6 +147,7 @@ class LocalPages:
 
     def _reset(self, request: Request) -> Response:
         self._stack.reset()
+        self._stack.aws.sent_mail.extend(self._stack.demo_mail)
         return _json({"detail": "Back to the demo data, and to the real time."})
 
 

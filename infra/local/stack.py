@@ -40,7 +40,7 @@ PRIMARY = Location("Site 1", "primary", REGION, home=True)
 BACKUP = Location("Site 2", "backup", BACKUP_REGION, home=False)
 
 #: In the path of a link from an e-mail: it is not shown, as no log shows it.
-_SECRET = re.compile(r"/[a-z2-7]{32}(?=/|$)")
+_SECRET = re.compile(r"/([a-z2-7]{32}|[0-9a-f]{64})(?=/|$)")
 
 #: In a directory that belongs to the local stack, so that no other is ever emptied.
 _MARKER = ".local-stack"
@@ -282,6 +282,7 @@ class Stack(AbstractContextManager["Stack"]):
         self.aws.hurry_queues()
         for queue in self._queues:
             queue.poll()
+        self.demo_mail = list(self.aws.sent_mail)
 
     def _serve(self) -> None:
         # Each site's replica of a table has a stream, and each of them tells what either site wrote.

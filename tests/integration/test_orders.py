@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.awsrequest import AWSResponse
 from licensing import administration, orders
 from licensing.contract_orders import NewOrder
 from licensing.errors import AlreadyUnlocked, OrderExists
@@ -23,6 +24,7 @@ from licensing.store.operations import OperationItem
 from licensing.store.orders import ListedOrderItem, OrderItem, UnlockItem
 from licensing.store.tables import Item
 from moto.backends import get_backend
+from moto.core.botocore_stubber import MockRawResponse
 from typer.testing import CliRunner
 
 from infra.local.template import ACCOUNT, REGION
@@ -310,6 +312,26 @@ def test_an_e_mail_that_fails_is_tried_again(cloud: Cloud, erp: Api, fault: str)
         cloud.work_off_queue()
     assert mails(cloud)
     assert stored(taken["order_id"]).mailings[0].deliveries[0].state == "sent"
+
+
+def test_an_e_mail_that_ses_refuses_for_good_is_told_on_the_order(cloud: Cloud, erp: Api) -> None:
+    taken = erp.order()
+
+    def refused(event: str, request: Any) -> AWSResponse | None:
+        if event != "before-send.sesv2.SendEmail":
+            return None
+        body = json.dumps({"message": "Missing final '@domain'"}).encode()
+        headers = {"x-amzn-errortype": "BadRequestException", "content-type": "application/json"}
+        return AWSResponse(request.url, 400, headers, MockRawResponse(body))  # type: ignore[arg-type]
+
+    cloud.stack.aws.interceptor = refused
+    try:
+        cloud.work_off_queue()
+    finally:
+        cloud.stack.aws.interceptor = None
+    [delivery] = stored(taken["order_id"]).mailings[0].deliveries
+    assert (delivery.state, delivery.reason) == ("bounced", "BadRequestException")
+    assert cloud.work_off_queue() == 0
 
 
 def test_a_message_delivered_twice_mails_once(cloud: Cloud, erp: Api) -> None:

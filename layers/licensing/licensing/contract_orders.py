@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from licensing.contract import Answer, Body, Text, TimeZone, example
-from licensing.errors import TaxIdInvalid
+from licensing.errors import EmailInvalid, TaxIdInvalid
 from licensing.rules.orders import DeliveryState, Kind, LineState, State, Wanted
+from licensing.rules.people import is_email
 from licensing.rules.tax_ids import normalize
 
 MOST_LINES = 30
@@ -61,14 +62,18 @@ def _tax_id(text: str) -> str:
         raise ValueError(error.detail) from error
 
 
+def _email(text: str) -> str:
+    if not is_email(text):
+        raise ValueError(EmailInvalid.detail)
+    return text
+
+
 TaxId = Annotated[str, AfterValidator(_tax_id)]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
 OrderNumber = Annotated[Text, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
-# As the HTML standard has it: neither a comma nor a bracket that could make one address two.
-Email = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$", max_length=254),
-]
+Email = Annotated[str, StringConstraints(max_length=128), AfterValidator(_email)]
+#: Far beyond every honest order, and within what a calendar can add years to.
+FirstDay = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2100, 12, 31))]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Language = Literal["en", "it", "es", "pt-BR", "sv"]
 Sku = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
@@ -109,7 +114,7 @@ class NewLine(Body):
     years: Years | None = None
     care: CarePlan | None = None
     care_years: Years | None = None
-    first_day: date | None = None
+    first_day: FirstDay | None = None
     modules: Annotated[tuple[Module, ...], Field(max_length=50)] = ()
     license_code: Code | None = None
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from licensing.errors import InvalidRequest
 
+#: Bytes of a sort key, DynamoDB's limit.
+_LONGEST_KEY = 1024
+
 
 def text(position: Mapping[str, Any] | None) -> str | None:
     """A position in a table as a cursor."""
@@ -27,6 +30,8 @@ def read(cursor: str | None, partition: str) -> dict[str, Any] | None:
         isinstance(value, dict) and list(value) == ["S"] and isinstance(value["S"], str) for value in position.values()
     ):
         raise InvalidRequest
-    if position.get("pk") != {"S": partition}:
+    if position.get("pk") != {"S": partition} or len(position) < 2:
+        raise InvalidRequest
+    if not all(0 < len(value["S"].encode()) <= _LONGEST_KEY for value in position.values()):
         raise InvalidRequest
     return position

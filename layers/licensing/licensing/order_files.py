@@ -52,7 +52,8 @@ def parse(text: str) -> list[NewOrder]:
 
     try:
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError) as error:
+        # The latter three come from tags with nothing that fits them, such as !!int "".
         place = getattr(error, "problem_mark", None)
         where = f"{place.line + 1}:{place.column + 1}" if place else ""
         raise FileRefused([Fault(where, mark("This is neither YAML nor JSON."))]) from error

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 from pydantic import BaseModel
 from pynamodb.transactions import TransactWrite
 
@@ -537,6 +538,10 @@ def _queue(order_id: str, secret: str) -> None:
     mail.queue(deployment.mail_queue_url(), Message(order_id=order_id, secret=secret).model_dump())
 
 
+#: What SES says of a message that no repetition will make it take, such as one to an address that can't be.
+_REFUSED_FOR_GOOD = {"BadRequestException", "MessageRejected"}
+
+
 def send(message: Message, queued_at: float, now: datetime) -> None:
     """Mail an order to its recipients. Delivered twice, it is mailed once, unless the process died in between.
 
@@ -562,10 +567,17 @@ def send(message: Message, queued_at: float, now: datetime) -> None:
         "link": f"{vendor.portal_url}/unlock/{message.secret}" if order.state == "waiting" else "",
     }
     composed = mail.compose("order", reseller.language if reseller else None, vendor, recipients, facts)
-    mail.send(composed, recipients, vendor, {"order": order.order_id, "mailing": mailing_id})
+    state: DeliveryState = "sent"
+    reason = ""
+    try:
+        mail.send(composed, recipients, vendor, {"order": order.order_id, "mailing": mailing_id})
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _REFUSED_FOR_GOOD:
+            raise
+        state, reason = "bounced", error.response["Error"]["Code"]
     for email in recipients:
-        record_delivery(order.order_id, mailing_id, email, "sent", now)
-    logger.info("order_mailed", order_id=order.order_id)
+        record_delivery(order.order_id, mailing_id, email, state, now, reason)
+    logger.info("order_mailed", order_id=order.order_id, state=state)
 
 
 def record_delivery(

@@ -18,6 +18,7 @@ from licensing.errors import (
     RenewalTooEarly,
     RenewalTooLate,
 )
+from licensing.order_files import FileRefused, parse
 from licensing.rules.accounts import Account, Customer, License
 from licensing.rules.orders import (
     Order,
@@ -127,6 +128,30 @@ def test_a_renewal_extends_term_and_care_at_once_and_touches_nothing_else() -> N
     account, order = taken(renewal(care_years=1))
     assert account.licenses["lic_old"] == replace(OLD, last_day=date(2028, 3, 31), care_until=date(2028, 3, 31))
     assert order.state_of(order.lines[0]) == "renewed"
+
+
+def test_care_that_lasts_as_long_as_the_term_goes_on_with_it() -> None:
+    account, order = taken(renewal())
+    assert account.licenses["lic_old"] == replace(OLD, last_day=date(2028, 3, 31), care_until=date(2028, 3, 31))
+    assert order.lines[0].care_until == date(2028, 3, 31)
+    shorter = replace(OLD, care_until=date(2026, 12, 31))
+    account, _ = taken(renewal(), account=replace(ACCOUNT, licenses={"lic_old": shorter}))
+    assert account.licenses["lic_old"].care_until == date(2026, 12, 31)
+
+
+def test_a_term_that_is_over_before_it_begins_is_not_sold() -> None:
+    with pytest.raises(RenewalTooLate):
+        taken(new(first_day=date(2020, 1, 1)))
+
+
+def test_an_expansion_ends_with_what_it_expands_renewed_meanwhile_or_not() -> None:
+    account, order = taken(expansion())
+    renewed_meanwhile = replace(OLD, last_day=date(2028, 3, 31), care_until=date(2028, 3, 31))
+    later = replace(account, licenses={**account.licenses, "lic_old": renewed_meanwhile})
+    unlocked, _ = unlock(later, order, NOW, TODAY)
+    assert unlocked.licenses["lic_1"].last_day == unlocked.licenses["lic_1"].care_until == date(2028, 3, 31)
+    with pytest.raises(RenewalTooLate):
+        unlock(account, order, NOW, date(2027, 4, 1))
 
 
 def test_the_care_plan_alone_can_be_renewed() -> None:
@@ -268,3 +293,11 @@ def test_an_e_mail_that_came_back_did_not_arrive() -> None:
     order = mailed(taken(new())[1], "m1", ["a@b.example"], NOW)
     bounced = with_delivery(order, "m1", "a@b.example", "bounced", NOW)
     assert not steps(bounced, {}, ()).delivered
+
+
+@pytest.mark.parametrize(
+    "text", ['- !!int ""', '- !!float ""', "- !!bool foo", "- !!timestamp abc", "- &a [*a]", "\x00"]
+)
+def test_what_is_no_order_file_is_refused(text: str) -> None:
+    with pytest.raises(FileRefused):
+        parse(text)

@@ -16,7 +16,8 @@ def test_plain_addresses(text: str) -> None:
     ["", "a", "@example.com", "a@", "a@b", "a@@example.com", "a@b@example.com", "a b@example.com", "a@exa mple.com",
      "a,b@example.com",
      "<a@example.com>", '"a"@example.com', "a@example.com\nBcc: b@example.com", "a" * 120 + "@example.com",
-     "straße@example.com", "a@bücher.example", "\u0131@example.com", "a@example..com"],
+     "straße@example.com", "a@bücher.example", "\u0131@example.com", "a@example..com",
+     ".a@example.com", "a.@example.com", "a..b@example.com", "a@-example.com", "a@example-.com"],
 )  # fmt: skip
 def test_what_no_account_can_have(text: str) -> None:
     assert not is_email(text)

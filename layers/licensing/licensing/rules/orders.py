@@ -4,7 +4,7 @@ New licenses and expansions are locked until the order is unlocked, all lines at
 """
 
 import hmac
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
@@ -211,7 +211,10 @@ def _renewal(account: Account, wanted: Wanted, catalogue: Catalogue, today: date
         _check_period(product, wanted.years)
         if license.last_day is None:
             raise NotRenewable(license_code=license.code)
-        license = replace(license, last_day=renewed(license.last_day, wanted.years, today))
+        term = renewed(license.last_day, wanted.years, today)
+        # Care that lasts as long as the term goes on doing so, where the order says nothing else of it.
+        with_term = wanted.care_years is None and license.care_until == license.last_day
+        license = replace(license, last_day=term, care_until=term if with_term else license.care_until)
     if wanted.care_years is not None:
         if license.care_until is None:
             raise NotRenewable(license_code=license.code)
@@ -247,6 +250,8 @@ def _new(
         _check_period(product, wanted.years)
         # Provisional where the term begins with unlocking: what is not perpetual has an end at any time.
         license = _begun(license, wanted.first_day or today, wanted.years, wanted.care_years)
+    if license.last_day and license.last_day < today:
+        raise RenewalTooLate(last_day=license.last_day.isoformat())
     begins_unlocked = wanted.first_day is None
     line = Line(
         wanted.kind, license_id, code, product.sku, product.name, wanted.quantity, license.quantity,
@@ -291,13 +296,16 @@ def _begun(license: License, first_day: date, years: int | None, care_years: int
 
 
 def unlock(account: Account, order: Order, now: datetime, today: date) -> tuple[Account, Order]:
-    """All locked lines of an order unlocked: terms that waited for it begin today."""
+    """All locked lines of an order unlocked: terms that waited for it begin today.
+
+    Raises RenewalTooLate where what a line expands has ended meanwhile.
+    """
     licenses, lines = dict(account.licenses), list[Line]()
     for line in order.lines:
         license = licenses.get(line.license_id)
         if line.kind != "renewal" and license and license.state == "locked":
             if line.begins_unlocked:
-                license = _begins(license, line, today)
+                license = _begins(license, line, today, licenses.values())
                 line = replace(
                     line, first_day=license.first_day, last_day=license.last_day, care_until=license.care_until
                 )
@@ -306,10 +314,16 @@ def unlock(account: Account, order: Order, now: datetime, today: date) -> tuple[
     return replace(account, licenses=licenses), replace(order, lines=tuple(lines), unlocked_at=now)
 
 
-def _begins(license: License, line: Line, today: date) -> License:
-    if not (line.years or line.care_years):
-        return replace(license, first_day=min(today, license.last_day or today))
-    return _begun(license, today, line.years, line.care_years)
+def _begins(license: License, line: Line, today: date, licenses: Iterable[License]) -> License:
+    if line.years or line.care_years:
+        return _begun(license, today, line.years, line.care_years)
+    # What it expands may have been renewed since it was ordered.
+    expanded = next((each for each in licenses if each.code == line.expands), None)
+    ends = expanded.last_day if expanded and license.last_day else license.last_day
+    if ends and ends < today:
+        raise RenewalTooLate(last_day=ends.isoformat())
+    cared = expanded.care_until if expanded else license.care_until
+    return replace(license, first_day=today, last_day=ends, care_until=cared)
 
 
 def cancel(account: Account, order: Order, now: datetime) -> tuple[Account, Order]:
