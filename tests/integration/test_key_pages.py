@@ -9,8 +9,8 @@ from licensing import activation_keys, seats
 from licensing.rules.activation_keys import key_pool_id
 from licensing.store import accounts
 
+from tests.support.browser import Browser
 from tests.support.cloud import TAX_ID, Cloud, Server, problem
-from tests.support.form_browser import Browser
 from tests.support.seats import Pool, Station, crowd
 from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller
 
@@ -19,8 +19,8 @@ SECOND = "ESB46102372"
 
 @pytest.fixture(autouse=True)
 def noon(cloud: Cloud) -> None:
-    """Far from midnight, so that it is the same day here and there."""
-    cloud.set_time("2026-11-25T11:00:00+00:00")
+    """Far from midnight, so that it is the same day here and there; after the demo's keys were issued."""
+    cloud.set_time(f"{cloud.now.date() + timedelta(days=1)}T11:00:00+00:00")
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def customer_id(cloud: Cloud) -> str:
     return found
 
 
-def new_key(customer_id: str, **changes: Any) -> dict[str, Any]:
+def new_key(cloud: Cloud, customer_id: str, **changes: Any) -> dict[str, Any]:
     return {
         "customer_id": customer_id,
         "companies": [{"tax_id": TAX_ID, "name": "Officine Lombarde"}, {"tax_id": SECOND, "name": "Officine Spagna"}],
         "concurrent": {"web-chat": 2},
         "support": ["sup*"],
-        "first_day": "2026-11-25",
-        "last_day": "2027-11-24",
+        "first_day": f"{cloud.now.date()}",
+        "last_day": f"{cloud.now.date() + timedelta(days=364)}",
         **changes,
     }
 
@@ -45,7 +45,7 @@ def new_key(customer_id: str, **changes: Any) -> dict[str, Any]:
 def issued(cloud: Cloud, customer_id: str, **changes: Any) -> tuple[str, str]:
     """A new key: its id and its text."""
     vendor = Caller(cloud, MARTA)
-    answer = vendor.call("POST", "/v1/keys", new_key(customer_id, **changes))
+    answer = vendor.call("POST", "/v1/keys", new_key(cloud, customer_id, **changes))
     assert answer.status_code == 201, answer.text
     key_id = str(answer.json()["key_id"])
     return key_id, vendor.call("GET", f"/v1/keys/{key_id}/file").text
@@ -101,7 +101,7 @@ def test_the_list_of_all_keys_goes_on_where_it_ended(cloud: Cloud, customer_id: 
 def test_issuing_again_with_the_same_idempotency_key_is_one_key(cloud: Cloud, customer_id: str) -> None:
     vendor = Caller(cloud, MARTA)
     first, again = (
-        vendor.call("POST", "/v1/keys", new_key(customer_id), idempotency_key="once").json() for _ in range(2)
+        vendor.call("POST", "/v1/keys", new_key(cloud, customer_id), idempotency_key="once").json() for _ in range(2)
     )
     assert first == again
     assert len(activation_keys.issued(customer_id)) == 1
@@ -114,13 +114,13 @@ def test_issuing_again_with_the_same_idempotency_key_is_one_key(cloud: Cloud, cu
         {"companies": [{"tax_id": "IT00743110158", "name": "x"}]},
         {"companies": [{"tax_id": TAX_ID, "name": "x"}] * 2},
         {"concurrent": {"web-chat": 0}},
-        {"last_day": "2026-11-24"},
+        {"last_day": "2026-11-22"},
         {"lease_seconds": 59},
         {"more": 1},
     ],
 )
 def test_a_key_that_makes_no_sense_is_not_issued(cloud: Cloud, customer_id: str, changes: dict[str, Any]) -> None:
-    answer = Caller(cloud, MARTA).call("POST", "/v1/keys", new_key(customer_id, **changes))
+    answer = Caller(cloud, MARTA).call("POST", "/v1/keys", new_key(cloud, customer_id, **changes))
     assert problem(answer) == (422, "INVALID_REQUEST")
     assert activation_keys.issued(customer_id) == []
 
@@ -160,9 +160,10 @@ def test_use_denials_and_peak_over_the_api(cloud: Cloud, pool: Pool) -> None:
     cloud.work_off_streams()
     while cloud.work_off_queue():
         pass
+    pool.pass_seconds(5)
     found = giulia.call("GET", f"{path}/denials").json()["items"]
     assert [(each["os_user"], each["count"], each["capacity"]) for each in found] == [("user2", 1, 2)]
-    used = giulia.call("GET", f"{path}/usage?from=2026-11-25T00:00:00Z&step=3600").json()
+    used = giulia.call("GET", f"{path}/usage?from={cloud.now.date()}T00:00:00Z&step=3600").json()
     assert [each["most"] for each in used["items"]][-1] == 2
     assert used["step_seconds"] == 3600
     assert problem(giulia.call("GET", f"{path}/usage?from=2026-11-25T00:00:00")) == (422, "INVALID_REQUEST")
