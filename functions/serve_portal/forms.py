@@ -36,6 +36,12 @@ LABELS = {
     "roles": mark("Role"),
     "minutes": mark("Minutes"),
     "reseller_ids": mark("Resellers"),
+    "companies": mark("Companies"),
+    "concurrent": mark("Seats"),
+    "company_quota": mark("Companies that may be set up"),
+    "support": mark("Support users"),
+    "first_day": mark("First day"),
+    "days": mark("Days"),
 }
 
 

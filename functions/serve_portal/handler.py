@@ -5,12 +5,14 @@ from licensing.http.pages import entry, pages, static
 
 from functions.serve_portal import (
     customers,
+    keys,
     licenses,
     me,
     offline,
     orders,
     overviews,
     people,
+    pools,
     resellers,
     servers,
     sign_in,
@@ -18,7 +20,21 @@ from functions.serve_portal import (
 )
 
 portal = pages()
-for module in (sign_in, me, customers, licenses, offline, servers, orders, people, resellers, overviews, unsubscribe):
+for module in (
+    sign_in,
+    me,
+    customers,
+    licenses,
+    offline,
+    servers,
+    keys,
+    pools,
+    orders,
+    people,
+    resellers,
+    overviews,
+    unsubscribe,
+):
     portal.include_router(module.router)
 
 

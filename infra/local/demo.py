@@ -13,7 +13,7 @@ def read(path: Path, today: date) -> dict[str, Any]:
     """A catalogue-and-customers document; its dates are moved by ``today`` minus its ``as_of``."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     as_of = document.pop("as_of")
-    for ours in ("users", "orders"):
+    for ours in ("users", "orders", "activation_keys"):
         document.pop(ours, None)
     shifted: dict[str, Any] = _shift(document, today - as_of)
     return shifted
@@ -24,6 +24,13 @@ def orders(path: Path, today: date) -> list[tuple[dict[str, Any], list[str]]]:
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     shifted = _shift(document.get("orders", []), today - document["as_of"])
     return [(order, order.pop("license_codes")) for order in shifted]
+
+
+def activation_keys(path: Path, today: date) -> list[dict[str, Any]]:
+    """The activation keys of the demo, in the order in which they are issued: ``imported`` ones are the customer's current key."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    shifted: list[dict[str, Any]] = _shift(document.get("activation_keys", []), today - document["as_of"])
+    return shifted
 
 
 def users(path: Path) -> list[dict[str, Any]]:

@@ -70,6 +70,9 @@ def _lines(stack: "Stack") -> Iterator[str]:
         ".venv/bin/cloud-licensing orders load infra/local/order.yaml"
     )
     yield ""
+    yield "An activation key waits to be imported: in the portal, as carmen.ibanez@miradordelturia.example, by Seats and keys,"
+    yield f"  Import a key, with the file {_path(stack.key_file)}"
+    yield ""
     yield "Look at the API"
     yield f"  curl -s {site}/v1/ping"
     yield f"  curl -s {site}/v1/keyset"

@@ -134,6 +134,7 @@ class Stack(AbstractContextManager["Stack"]):
             self._open.enter_context(self.aws)
             self._deploy()
             self._load()
+            self._issue_keys()
             self._order()
             self._restore = self.aws.snapshot()
             self._serve()
@@ -158,6 +159,11 @@ class Stack(AbstractContextManager["Stack"]):
     def vendor_file(self) -> Path:
         """The vendor profile for License Managers."""
         return self.directory / "vendor.json"
+
+    @property
+    def key_file(self) -> Path:
+        """The activation key that waits to be imported."""
+        return self.directory / "activation-key.txt"
 
     def invoke(self, function: Function, event: Mapping[str, Any]) -> Any:
         """Run a function at Site 1; raises FunctionFailed."""
@@ -256,6 +262,24 @@ class Stack(AbstractContextManager["Stack"]):
             "portal_url": self.sites[0].url,
         }
         self.vendor_file.write_text(json.dumps(self.vendor_profile, indent=2, ensure_ascii=False), encoding="utf-8")
+
+    def _issue_keys(self) -> None:
+        """Issue the demo's activation keys; the text of one that waits to be imported is a file."""
+        from licensing import activation_keys
+        from licensing.rules.operations import Origin
+        from licensing.store import accounts
+
+        by, now = Origin("vendor", "demo", "Demo"), self.clock().replace(microsecond=0)
+        for each in demo.activation_keys(self._demo_file, datetime.now(UTC).date()):
+            customer_id = accounts.find_by_tax_id(each.pop("customer")) or ""
+            imported = each.pop("imported")
+            terms = activation_keys.Terms(**{**each, "support": tuple(each["support"])})
+            issued = activation_keys.issue(customer_id, terms, by, now)
+            if imported:
+                preview = activation_keys.preview(customer_id, issued.text, now)
+                activation_keys.import_key(customer_id, preview.preview_id, by, now)
+            else:
+                self.key_file.write_text(issued.text, encoding="utf-8")
 
     def _order(self) -> None:
         """Take the demo's orders in, and send their e-mails."""

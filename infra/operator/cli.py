@@ -47,6 +47,8 @@ app.add_typer(installations, name="installations")
 app.add_typer(users, name="users")
 orders = typer.Typer(no_args_is_help=True, help="Orders: load, look, send again, cancel.")
 app.add_typer(orders, name="orders")
+activation_keys = typer.Typer(no_args_is_help=True, help="Activation keys of groups: issue, list, show.")
+app.add_typer(activation_keys, name="activation-keys")
 log = typer.Typer(no_args_is_help=True, help="The operation log: show, export, verify, retention, cleanup, redrive.")
 app.add_typer(keys, name="keys")
 app.add_typer(log, name="log")
@@ -512,6 +514,61 @@ def cancel_order(name: OrderId) -> None:
         cancelled = capability.cancel(user, _find_order(user, name).order.order_id, _now(), _operator())
         renewed = [line.license_code for line in cancelled.lines if line.state == "renewed"]
         _say("Cancelled." + (f" Still renewed: {', '.join(renewed)}." if renewed else ""))
+
+
+# ── activation keys ──
+
+
+@activation_keys.command("issue")
+def issue_activation_key(file: File) -> None:
+    """Issue a key and print its text. The file has what the API takes (POST /v1/keys), with `customer`, a tax id, for the id."""
+    from licensing import activation_keys as capability
+    from licensing import administration
+    from licensing.contract_keys import NewKey
+
+    with _told():
+        document: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or "customer" not in document:
+            raise ValueError("The file says nothing about a customer.")
+        account = administration.find_account(str(document.pop("customer")))
+        body = NewKey.model_validate({**document, "customer_id": account.customer.customer_id})
+        issued = capability.issue(body.customer_id, capability.terms_of(body), _operator(), _now())
+        _say(issued.text)
+
+
+@activation_keys.command("list")
+def list_activation_keys(
+    tax_id: Annotated[str | None, typer.Argument(help="Of this customer; else the newest hundred of all.")] = None,
+) -> None:
+    """List activation keys, the newest first."""
+    from licensing import activation_keys as capability
+    from licensing import administration
+
+    with _told():
+        if tax_id:
+            found = capability.issued(administration.find_account(tax_id).customer.customer_id)
+        else:
+            found, _ = capability.all_issued(None, 100)
+        table = _table("Key", "No.", "Customer", "Companies", "Seats", "First day", "Last day")
+        for issued in found:
+            key = issued.key
+            seats = ", ".join(f"{name} {count}" for name, count in key.concurrent.items())
+            table.add_row(
+                key.key_id, str(key.serial), key.customer_id, str(len(key.companies)), seats, str(key.first_day),
+                str(key.last_day),
+            )  # fmt: skip
+        _show(table)
+
+
+@activation_keys.command("show")
+def show_activation_key(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `activation-keys list` shows it.")],
+) -> None:
+    """Print a key's text, to be mailed, pasted, or kept as a file."""
+    from licensing import activation_keys as capability
+
+    with _told():
+        _say(capability.find(key_id).text)
 
 
 # ── users ──

@@ -169,7 +169,8 @@ GRANTED = {
         "Licensing UpdateItem", "Licensing DeleteItem", "Ending Query", "CareEnding Query",
         "Operations GetItem", "Operations Query", "Operations PutItem",
         "State GetItem", "State BatchGetItem", "State PutItem", "State ConditionCheckItem", "* Sign",
-        "SigningKeysSecret GetSecretValue", "MailQueue SendMessage", "UserPoolArn AdminCreateUser",
+        "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem", "aurora.example SendEmail",
+        "aurora.example SendRawEmail", "SigningKeysSecret GetSecretValue", "MailQueue SendMessage", "UserPoolArn AdminCreateUser",
         "UserPoolArn AdminDeleteUser", "UserPoolArn AdminGetUser", "UserPoolArn AdminInitiateAuth",
         "UserPoolArn AdminSetUserPassword", "UserPoolArn AdminUserGlobalSignOut",
     },
@@ -229,6 +230,11 @@ GRANTED = {
         "Licensing GetItem", "Licensing Query", "Licensing PutItem", "Licensing UpdateItem", "Operations PutItem",
         "* Sign", "SigningKeysSecret GetSecretValue", "aurora.example SendEmail", "aurora.example SendRawEmail",
         "FailedSchedules SendMessage",
+    },
+    "ManageKeys": {
+        "Licensing GetItem", "Licensing BatchGetItem", "Licensing Query", "Licensing PutItem", "Licensing UpdateItem",
+        "Licensing DeleteItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem", "Operations PutItem",
+        "* Sign", "SigningKeysSecret GetSecretValue", "aurora.example SendEmail", "aurora.example SendRawEmail",
     },
     "FindExpiries": {
         "Licensing Query", "Licensing PutItem", "Licensing UpdateItem", "AlertQueue SendMessage",

@@ -2,16 +2,21 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from licensing import administration, identity, people
+from licensing import activation_keys, administration, identity, people
+from licensing.activation_keys import Terms
+from licensing.rules import seats as seat_rules
 from licensing.rules.access import ALLOWED, places
+from licensing.rules.activation_keys import key_pool_id
 from licensing.rules.people import Invitation, User
 from licensing.store import accounts, orders
 from licensing.store import people as store
+from licensing.store import seats as seat_store
 from licensing.store.tables import Item
 
 from functions.serve_portal.handler import portal
@@ -35,8 +40,14 @@ _CUSTOMER = {"name": "Acme", "tax_id": "FR40303265045", "country": "FR", "time_z
 _RESELLER = {"name": "Acme", "tax_id": "FR40303265045", "country": "FR"}
 _DETAILS = {"name": "Officine", "country": "IT", "time_zone": "Europe/Rome", "language": "it"}
 _NO_CHANGE: dict[str, str] = {}
+_KEY = {
+    "companies": [{"tax_id": TAX_ID, "name": "Officine"}],
+    "concurrent": {"erp": 6},
+    "first_day": "2026-11-22",
+    "last_day": "2099-12-31",
+}
 
-#: What each route that changes something takes; made from the vendor's settings where it is a function.
+#: What each route that changes something takes; made from what the world's paths name where it is a function.
 BODIES: dict[str, Any] = {
     "POST /v1/customers": _CUSTOMER,
     "PATCH /v1/customers/{customer_id}": {"name": "Officine"},
@@ -64,6 +75,23 @@ BODIES: dict[str, Any] = {
     "POST /v1/orders/{order_id}/unlock": {"order_number": "TP-2026-1187"},
     "POST /v1/orders/{order_id}/forward": {"email": "anna@example.com"},
     "POST /portal/orders/{order_id}/forward": {"email": "anna@example.com"},
+    "POST /v1/keys": lambda values: _KEY | {"customer_id": values["customer_id"]},
+    "POST /v1/keys/preview": lambda values: {"customer_id": values["customer_id"], "text": values["text"]},
+    "POST /v1/keys/import": lambda values: {"preview_id": values["preview_id"], "confirm": True},
+    "POST /v1/keys/renewal-requests": lambda values: {"customer_id": values["customer_id"]},
+    "POST /v1/customers/{customer_id}/companies": {"tax_id": "BR12345678000195", "name": "Officine Brasil"},
+    "PATCH /v1/customers/{customer_id}/companies/{tax_id}": {"name": "Officine"},
+    "POST /portal/customers/{customer_id}/keys/preview": lambda values: {"key": values["text"]},
+    "POST /portal/customers/{customer_id}/keys/import": lambda values: {
+        "preview_id": values["preview_id"], "reset_peak": "no",
+    },
+    "POST /portal/customers/{customer_id}/keys/companies": {
+        "do": "create", "tax_id": "BR12345678000195", "name": "Officine Brasil",
+    },
+    "POST /portal/customers/{customer_id}/keys/new": {
+        "companies": f"{TAX_ID} Officine", "concurrent": "erp 6", "days": "365",
+    },
+    "POST /portal/customers/{customer_id}/pools/{pool_id}/release": lambda values: {"seat_id": values["seat_id"]},
     "POST /portal/me": {"name": "Somebody"},
     "POST /portal/customers/new": _CUSTOMER | {"language": "en"},
     "POST /portal/customers/{customer_id}/servers": {"name": "Roma"},
@@ -86,6 +114,7 @@ BODIES: dict[str, Any] = {
 _SERVER = "/portal/customers/{customer_id}/servers/{installation_id}"
 _INSTALLATION = "/v1/customers/{customer_id}/installations/{installation_id}"
 NEEDING_MORE = {
+    "POST /v1/keys/renewal-requests", "POST /portal/customers/{customer_id}/keys/renewal",  # too early
     "POST /v1/orders", "POST /portal/orders/upload",
     "POST /portal/orders/{order_id}/forward",
     "POST /v1/orders/{order_id}/forward",
@@ -161,12 +190,46 @@ def world(cloud: Cloud, route: str) -> World:
         "sku": "AQ-SUB-10", "order_id": orders.find_by_number(reseller_id, "TP-2026-1187") or "", "what": "disable",
         "installation_id": next(iter(administration.find_account(TAX_ID).installations)),
     }  # fmt: skip
+    if "/keys" in route or "/pools" in route or "/companies" in route:
+        values |= with_a_key(customer_id, cloud)
     return World(cloud, values)
+
+
+def with_a_key(customer_id: str, cloud: Cloud) -> dict[str, str]:
+    """A key that is imported, one that is not yet, a company, and somebody on a seat."""
+    today = cloud.now.date()
+    terms = Terms(
+        {TAX_ID: "A", "BR12345678000195": "B"}, today - timedelta(days=2), today + timedelta(days=300), {"erp": 6}
+    )
+    first = activation_keys.issue(customer_id, terms, VENDOR, cloud.now)
+    preview = activation_keys.preview(customer_id, first.text, cloud.now)
+    activation_keys.import_key(customer_id, preview.preview_id, VENDOR, cloud.now)
+    activation_keys.create_company(customer_id, TAX_ID, "A", VENDOR, cloud.now)
+    second = activation_keys.issue(customer_id, terms, VENDOR, cloud.now)
+    pool_id = key_pool_id(customer_id, "erp")
+    state = seat_store.get_pool(pool_id)
+    assert state
+    who = seat_rules.Who("giulia", "PC-1", "local", "GF12")
+    at = int(cloud.now.timestamp())
+    ask = seat_rules.Ask(who, seat_rules.company(TAX_ID), "billing", seat_rules.instance("billing", "1"), at + 600)
+    segment = seat_store.get_segment(pool_id, 0)
+    assert segment
+    seated = seat_rules.lease(segment, seat_rules.station(who), ask, at)
+    assert seated
+    seat_store.put(pool_id, seated.segment, at)
+    seat = seat_rules.SeatId(seat_rules.station(who), seated.entry.generation, False)
+    return {
+        "key_id": second.key.key_id, "text": second.text, "pool_id": pool_id, "tax_id": TAX_ID,
+        "preview_id": activation_keys.preview(customer_id, second.text, cloud.now).preview_id,
+        "seat_id": seat_rules.seat_id(pool_id, state.secret, seat),
+    }  # fmt: skip
 
 
 def call(made: World, route: str, email: str | None) -> httpx.Response:
     method, path = route.split(" ")[0], made.path(route)
     body = BODIES.get(route)
+    if callable(body):
+        body = body(made.values)
     if not path.startswith("/portal"):
         return Caller(made.cloud, email).call(method, path, body)
     visitor = Visitor(made.cloud)
@@ -179,7 +242,7 @@ def call(made: World, route: str, email: str | None) -> httpx.Response:
 def is_theirs(route: str, email: str) -> bool:
     if email == MARTA:
         return True
-    if "{customer_id}" in route:
+    if re.search(r"{(customer_id|pool_id)}|POST /v1/keys/", route):
         return email not in STRANGERS
     return email == PAOLO or not re.search(r"{(reseller_id|organization|order_id)}", route)
 

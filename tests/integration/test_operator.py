@@ -199,3 +199,25 @@ def test_what_can_not_be_done_is_said_in_a_sentence(command: Command, words: tup
     assert result.exit_code == 1
     assert said in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+def test_issues_lists_and_shows_activation_keys(command: Command, tmp_path: Path, cloud: Cloud) -> None:
+    file = tmp_path / "key.yaml"
+    file.write_text(f"""
+customer: {TAX_ID}
+companies: [{{tax_id: {TAX_ID}, name: Officine Lombarde}}]
+concurrent: {{web-chat: 6}}
+first_day: {cloud.now.date()}
+last_day: 2099-12-31
+""")
+    issued = command("activation-keys", "issue", file)
+    assert issued.exit_code == 0, issued.output
+    assert issued.output.startswith("-----BEGIN ACTIVATION KEY-----")
+    listed = command("activation-keys", "list", TAX_ID).output
+    key_id = next(word for word in listed.split() if word.startswith("key_"))
+    assert "web-chat 6" in listed
+    assert key_id in command("activation-keys", "list").output
+    assert command("activation-keys", "show", key_id).output == issued.output
+    file.write_text(f"customer: {TAX_ID}")
+    assert command("activation-keys", "issue", file).exit_code == 1
+    assert command("activation-keys", "show", "key_none").exit_code == 1

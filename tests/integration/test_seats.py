@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import jwt
 import pytest
@@ -184,7 +185,7 @@ def test_the_lease_time_is_the_pool_s(pool: Pool) -> None:
 
 
 def test_no_lease_outlives_its_license_and_the_last_days_are_told(cloud: Cloud, pool: Pool) -> None:
-    last_day = cloud.now.date().isoformat()
+    last_day = cloud.now.astimezone(ZoneInfo("Europe/Rome")).date().isoformat()  # where the license's customer is
     pool.allocate(3, last_day=last_day)
     pool.forget()
     answer = Station(pool).lease().json()

@@ -14,8 +14,10 @@ import jwt
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 from jwt.utils import base64url_decode, base64url_encode
+from pynamodb.transactions import TransactWrite
 
-from licensing import deployment, identity, seat_use, seats
+from licensing import cursors, deployment, identity, seat_use, seats
+from licensing.contract_keys import NewKey
 from licensing.errors import (
     CompanyExists,
     CompanyLimitReached,
@@ -32,7 +34,7 @@ from licensing.errors import (
     PreviewStale,
 )
 from licensing.key_ring import ring
-from licensing.operations import operation, recording
+from licensing.operations import operation, record_in, recording
 from licensing.rules import activation_keys as rules
 from licensing.rules.activation_keys import Changes, Key
 from licensing.rules.heartbeat import local_date
@@ -69,6 +71,21 @@ class Terms:
     borrow_days: int = BORROW_DAYS
 
 
+def terms_of(body: NewKey) -> Terms:
+    """The same from a body of the contract."""
+    return Terms(
+        companies={each.tax_id: each.name for each in body.companies},
+        first_day=body.first_day,
+        last_day=body.last_day,
+        concurrent=body.concurrent,
+        company_quota=body.company_quota,
+        support=body.support,
+        group=body.group,
+        lease_seconds=body.lease_seconds,
+        borrow_days=body.borrow_days,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
     """A key and its text block, as it is mailed, pasted or kept as a file."""
@@ -79,12 +96,18 @@ class IssuedKey:
 
 #: Sends a renewed key to its customer; raises what is worth another try.
 Notify = Callable[[IssuedKey], None]
+#: Adds to the transaction that issues a key what else is to be written with it.
+AlsoKey = Callable[[TransactWrite, IssuedKey], None]
+
+
+def _nothing_more(transaction: TransactWrite, issued: IssuedKey) -> None:
+    """For a caller that keeps no answer."""
 
 
 # ── issuing ──
 
 
-def issue(customer_id: str, terms: Terms, by: Origin, now: datetime) -> IssuedKey:
+def issue(customer_id: str, terms: Terms, by: Origin, now: datetime, also: AlsoKey = _nothing_more) -> IssuedKey:
     """Issue a key: signed, kept, and due for renewal before its end.
 
     Raises NotFound, TaxIdInvalid, and KeyMixedGroups where a company has a key of another group.
@@ -115,7 +138,7 @@ def issue(customer_id: str, terms: Terms, by: Origin, now: datetime) -> IssuedKe
             lease_seconds=terms.lease_seconds,
             borrow_days=terms.borrow_days,
         )
-        return _issue(key, None, by, now)
+        return _issue(key, None, by, now, also)
 
     return tables.unraced(attempt)
 
@@ -125,20 +148,40 @@ def _has_another_group(tax_id: str, customer_id: str) -> bool:
     return owner is not None and owner != customer_id and store.current(owner) is not None
 
 
-def _issue(key: Key, renews: Key | None, by: Origin, now: datetime) -> IssuedKey:
+def _issue(key: Key, renews: Key | None, by: Origin, now: datetime, also: AlsoKey = _nothing_more) -> IssuedKey:
     token = ring.sign("key", TYP, rules.to_claims(key, deployment.issuer()), now)
     due = datetime.combine(key.last_day, datetime.min.time(), UTC) + _DUE_KEPT
     told = operation(
         key.customer_id, by, "key.renewed" if renews else "key.issued", now, key.key_id,
         serial=key.serial, companies=len(key.companies), last_day=key.last_day.isoformat(),
     )  # fmt: skip
-    store.put_issued(key, token, renews, int(due.timestamp()), recording(told))
-    return IssuedKey(key, rules.wrap(token))
+    made = IssuedKey(key, rules.wrap(token))
+
+    def with_it(transaction: TransactWrite) -> None:
+        record_in(transaction, told)
+        also(transaction, made)
+
+    store.put_issued(key, token, renews, int(due.timestamp()), with_it)
+    return made
 
 
 def issued(customer_id: str) -> list[IssuedKey]:
     """All keys issued to a customer, the newest first."""
     return [IssuedKey(each.key, rules.wrap(each.token)) for each in reversed(store.issued(customer_id))]
+
+
+def all_issued(cursor: str | None, limit: int) -> tuple[list[IssuedKey], str | None]:
+    """The keys of all customers, the newest first, and what continues them. Raises InvalidRequest for a foreign cursor."""
+    found, position = store.listed(cursors.read(cursor, store.LIST), limit)
+    return [IssuedKey(each.key, rules.wrap(each.token)) for each in found], cursors.text(position)
+
+
+def find(key_id: str) -> IssuedKey:
+    """An issued key, whosever it is. Raises NotFound."""
+    found = store.find(key_id)
+    if found is None:
+        raise NotFound
+    return IssuedKey(found.key, rules.wrap(found.token))
 
 
 def key_text(customer_id: str, key_id: str) -> str:
@@ -203,6 +246,12 @@ class KeyPreview:
     current: Key | None
     changes: Changes
 
+    def seats(self) -> list[tuple[str, int, int]]:
+        """By application: its name, and its seats before and after."""
+        before = self.current.concurrent if self.current else {}
+        after = self.key.concurrent
+        return [(name, before.get(name, 0), after.get(name, 0)) for name in sorted({*before, *after})]
+
 
 def preview(customer_id: str, text: str, now: datetime) -> KeyPreview:
     """Look at a key before importing it (C9): good for an hour, while no other key is imported.
@@ -213,10 +262,15 @@ def preview(customer_id: str, text: str, now: datetime) -> KeyPreview:
     key, token = _read(text, now)
     imported = store.current(customer_id)
     _require_importable(customer_id, key, imported, now)
-    preview_id = identity.new_id("pre", now)
+    preview_id = f"{identity.new_id('pre', now)}.{customer_id}"
     store.put_preview(customer_id, preview_id, token, imported.version if imported else 0, now + _PREVIEW_LIFE)
     current = imported.key if imported else None
     return KeyPreview(preview_id, key, current, rules.changes(current, key))
+
+
+def customer_of(preview_id: str) -> str:
+    """Whose key a preview shows. An id that nobody gave out names nobody."""
+    return preview_id.partition(".")[2]
 
 
 def _require_importable(customer_id: str, key: Key, imported: store.Imported | None, now: datetime) -> None:
@@ -312,7 +366,9 @@ def companies(customer_id: str) -> dict[str, str]:
     return store.companies(customer_id)
 
 
-def create_company(customer_id: str, tax_id: str, name: str, by: Origin, now: datetime) -> str:
+def create_company(
+    customer_id: str, tax_id: str, name: str, by: Origin, now: datetime, also: tables.Also = tables.nothing
+) -> str:
     """Set up a company (C10), within the key's quota (C2). Returns its tax id in the one spelling.
 
     Raises TaxIdInvalid, KeyMissing, KeyForeignCompany, KeyExpired, KeyNotYetValid, CompanyExists, CompanyLimitReached.
@@ -321,8 +377,13 @@ def create_company(customer_id: str, tax_id: str, name: str, by: Origin, now: da
     tax_id = normalize(tax_id)
     key = _key_naming(customer_id, tax_id, now)
     told = operation(customer_id, by, "company.created", now, tax_id, name=name)
+
+    def with_it(transaction: TransactWrite) -> None:
+        record_in(transaction, told)
+        also(transaction)
+
     try:
-        store.add_company(customer_id, tax_id, name, key.most_companies, recording(told))
+        store.add_company(customer_id, tax_id, name, key.most_companies, with_it)
     except tables.ConditionFailed as error:
         if store.COMPANY_THERE in error.failed:
             raise CompanyExists from error

@@ -4,9 +4,11 @@ from datetime import datetime
 from email.message import EmailMessage
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import BotoCoreError, ClientError
 
 from licensing import mail
 from licensing.activation_keys import IssuedKey
+from licensing.errors import TemporarilyUnavailable
 from licensing.languages import language
 from licensing.rules.accounts import Customer
 from licensing.rules.vendor import Vendor
@@ -26,6 +28,14 @@ def send(issued: IssuedKey, now: datetime) -> None:
     vendor = vendor_settings(now)
     mail.send(compose(issued, customer, vendor, recipients), recipients, vendor)
     logger.info("key_mailed", customer_id=customer.customer_id, key_id=issued.key.key_id)
+
+
+def send_now(issued: IssuedKey, now: datetime) -> None:
+    """The same for somebody who waits for it. Raises TemporarilyUnavailable."""
+    try:
+        send(issued, now)
+    except (ClientError, BotoCoreError) as error:
+        raise TemporarilyUnavailable from error
 
 
 def compose(issued: IssuedKey, customer: Customer, vendor: Vendor, recipients: list[str]) -> EmailMessage:

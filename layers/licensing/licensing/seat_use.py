@@ -5,12 +5,13 @@ tell them. A look unites the leases that have ended with those that the segments
 look before the last, so that what was still on its way then is counted now. Delivered late or twice, an interval says nothing new.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aws_lambda_powertools import Logger
 from pydantic import BaseModel
+from pynamodb.transactions import TransactWrite
 
 from licensing import deployment, operations
 from licensing.errors import NotFound
@@ -95,22 +96,36 @@ def _intervals(pool_id: str, segments: Iterable[Segment], start: int) -> list[In
     return [*shown, *store.intervals_since(pool_id, start)]
 
 
-def reset_peak(customer_id: str, pool_id: str, by: Origin, now: datetime) -> None:
+#: Adds to the transaction that resets a peak what else is to be written with it.
+AlsoUse = Callable[[TransactWrite, store.Use], None]
+
+
+def _nothing_more(transaction: TransactWrite, use: store.Use) -> None:
+    """For a caller that keeps no answer."""
+
+
+def reset_peak(customer_id: str, pool_id: str, by: Origin, now: datetime, also: AlsoUse = _nothing_more) -> store.Use:
     """Let the peak count from now on (C8), beginning with what is in use. Raises NotFound."""
     deployment.require_home_site()
     _require(customer_id, pool_id)
     at = store.epoch(now)
 
-    def attempt() -> None:
+    def attempt() -> store.Use:
         use = store.get_use(pool_id) or store.Use()
         if use.since == at:
-            return
+            return use
         used = seat_rules.in_use(store.segments(pool_id), at)
         after = replace(use, peak=used, peak_at=at, since=at, looked_from=max(use.looked_from, at))
         told = operations.operation(customer_id, by, "peak.reset", now, pool_id, peak=use.peak)
-        store.put_use(pool_id, after, operations.recording(told))
 
-    tables.unraced(attempt)
+        def with_it(transaction: TransactWrite) -> None:
+            operations.record_in(transaction, told)
+            also(transaction, after)
+
+        store.put_use(pool_id, after, with_it)
+        return after
+
+    return tables.unraced(attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,15 +211,28 @@ def _tell_denials(pool_id: str, refusals: Iterable[Refusal], now: datetime) -> N
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A station that was refused in vain: who, of which company, how often, first and last, and how the pool stood."""
+    """A station that was refused in vain: who, of which company, when, and how the pool stood."""
 
     who: Who
     company_tax_id: str | None
-    count: int
-    first: datetime
-    last: datetime
+    times: tuple[datetime, ...]
     in_use: int
     capacity: int
+
+    @property
+    def count(self) -> int:
+        """How often."""
+        return len(self.times)
+
+    @property
+    def first(self) -> datetime:
+        """The first time."""
+        return self.times[0]
+
+    @property
+    def last(self) -> datetime:
+        """The last time."""
+        return self.times[-1]
 
 
 def denials(customer_id: str, pool_id: str, start: datetime, end: datetime) -> list[Denial]:
@@ -221,9 +249,7 @@ def denials(customer_id: str, pool_id: str, start: datetime, end: datetime) -> l
         Denial(
             who=each.who,
             company_tax_id=names.get(each.company),
-            count=len(each.times),
-            first=datetime.fromtimestamp(each.times[0], UTC),
-            last=datetime.fromtimestamp(each.times[-1], UTC),
+            times=tuple(datetime.fromtimestamp(at, UTC) for at in each.times),
             in_use=each.in_use,
             capacity=each.capacity,
         )

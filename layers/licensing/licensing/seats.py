@@ -803,6 +803,14 @@ def state_of(customer_id: str, pool_id: str, now: datetime) -> contract.PoolAnsw
     )
 
 
+def customer_of(pool_id: str) -> str:
+    """Whose a pool is. Raises NotFound."""
+    state = store.get_pool(pool_id)
+    if state is None:
+        raise NotFound
+    return state.pool.customer_id
+
+
 def live(customer_id: str, pool_id: str, now: datetime, *, with_ids: bool) -> list[contract.SeatRow]:
     """The live view (C7): each row one seat, support users apart at the end. ``with_ids``: with what releasing one takes.
 

@@ -31,6 +31,10 @@ Action = Literal[
     "vendor.read",
     "vendor.change",
     "webhook.manage",
+    "key.issue",
+    "key.import",
+    "company.manage",
+    "pool.operate",
 ]
 #: A user's place: its organization's kind, or its role inside a customer.
 Place = Literal["vendor", "reseller", "administrator", "contract_owner"]
@@ -61,6 +65,10 @@ ALLOWED: Mapping[Action, frozenset[Place]] = {
     "vendor.read": frozenset({"vendor"}),
     "vendor.change": frozenset({"vendor"}),
     "webhook.manage": frozenset({"vendor"}),
+    "key.issue": frozenset({"vendor"}),
+    "key.import": frozenset({"vendor", "administrator"}),
+    "company.manage": frozenset({"vendor", "administrator"}),
+    "pool.operate": frozenset({"vendor", "administrator"}),
 }
 
 

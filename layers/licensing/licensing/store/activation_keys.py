@@ -35,6 +35,13 @@ class IssuedKeyItem(Item, discriminator="issued_key"):
     told_at = NumberAttribute(null=True)
 
 
+class ListedKeyItem(Item, discriminator="listed_key"):
+    """A key in the list of all, and by its id: where it is kept."""
+
+    customer_id = UnicodeAttribute()
+    serial = NumberAttribute()
+
+
 class PreviewItem(Expiring, discriminator="key_preview"):
     """A key that somebody looked at, to be confirmed."""
 
@@ -137,6 +144,8 @@ def put_issued(key: Key, token: str, renews: Key | None, due_until: int, also: A
         partition = _partition(key.customer_id)
         item = IssuedKeyItem(partition, _serial(key.serial), body=key, token=token)
         transaction.save(item, condition=IssuedKeyItem.pk.does_not_exist())
+        listed = ListedKeyItem(LIST, key.key_id, customer_id=key.customer_id, serial=key.serial)
+        transaction.save(listed)
         transaction.save(DueItem(_due(key.last_day), key.customer_id, key_id=key.key_id, expires_at=due_until))
         also(transaction)
         if renews:
@@ -147,6 +156,30 @@ def put_issued(key: Key, token: str, renews: Key | None, due_until: int, also: A
             )
 
     tables.transact(fill)
+
+
+#: The partition of the list of all keys, in the order of their ids, which is that of time.
+LIST = "KEYS"
+
+
+def listed(position: dict[str, Any] | None, limit: int) -> tuple[list[Issued], dict[str, Any] | None]:
+    """Some of all keys, the newest first, and the position after them."""
+
+    def query() -> tuple[list[tuple[str, str]], dict[str, Any] | None]:
+        found: Any = ListedKeyItem.query(LIST, limit=limit, last_evaluated_key=position, scan_index_forward=False)
+        places = [(_partition(each.customer_id), _serial(int(each.serial))) for each in found]
+        return places, found.last_evaluated_key
+
+    places, after = tables.read(query)
+    kept = tables.read(lambda: {(each.pk, each.sk): each for each in IssuedKeyItem.batch_get(places)})
+    return [_issued(kept[place]) for place in places if place in kept], after
+
+
+def find(key_id: str) -> Issued | None:
+    """A key by its id, whosever it is."""
+    item = tables.find(ListedKeyItem, LIST, key_id)
+    kept = tables.find(IssuedKeyItem, _partition(item.customer_id), _serial(int(item.serial))) if item else None
+    return _issued(kept) if kept else None
 
 
 def set_told(key: Key, now: int) -> None:
@@ -199,12 +232,12 @@ def companies(customer_id: str) -> dict[str, str]:
     return {item.sk.removeprefix("COMPANY#"): item.name for item in found}
 
 
-#: Places of the conditions of ``add_company`` in a transaction's failure: puts come first, then updates.
-COMPANY_THERE, NO_ROOM = 0, 2
+#: The place of this condition of ``add_company`` in a transaction's failure: puts come first.
+COMPANY_THERE = 0
 
 
 def add_company(customer_id: str, tax_id: str, name: str, limit: int, also: Also) -> None:
-    """Set up a company, if there is room. Raises ConditionFailed with COMPANY_THERE or NO_ROOM."""
+    """Set up a company, if there is room. Raises ConditionFailed, with COMPANY_THERE if it was set up before."""
 
     def fill(transaction: TransactWrite) -> None:
         company = CompanyItem(_partition(customer_id), f"COMPANY#{tax_id}", name=name)

@@ -1,0 +1,254 @@
+"""Seats and keys of a customer: pools, the current key, importing, asking for and issuing one, companies (C1, C9, C10, C12)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
+from licensing import activation_keys, key_mail, seats
+from licensing.activation_keys import Terms
+from licensing.contract import PoolAnswer
+from licensing.contract_keys import CompanyChange, NewKey
+from licensing.customers import account_for
+from licensing.errors import LicensingError, NotFound, TemporarilyUnavailable
+from licensing.http.pages import Visit, attachment, explain, form, page, see_other, visit
+from licensing.rules.accounts import Account, pool_id
+from licensing.store.vendor import catalogue
+
+from functions.serve_portal import forms
+
+router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
+
+_KEYS = "/portal/customers/<customer_id>/keys"
+_MOST_KEYS = 10
+_DAYS = 365
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRow:
+    """A pool as it is listed: of the activation key, or of a license at an installation; ``state`` is None before its first use."""
+
+    pool_id: str
+    application: str
+    at: str
+    capacity: int
+    state: PoolAnswer | None
+
+
+@router.get(_KEYS)
+def show(customer_id: str) -> Response[str]:
+    """Pools, key and companies."""
+    here = visit(router)
+    return _page(here, account_for(here.signed_in, customer_id, "customer.read"))
+
+
+def _page(here: Visit, account: Account, error: LicensingError | None = None, text: str = "") -> Response[str]:
+    customer_id = account.customer.customer_id
+    current = activation_keys.current_key(customer_id, here.now)
+    issued = activation_keys.issued(customer_id)[:_MOST_KEYS]
+    named = current.key.companies if current else {}
+    made = activation_keys.companies(customer_id)
+    return page(
+        here,
+        "keys",
+        error.status if error else 200,
+        customer=account.customer,
+        pools=_pools(account, here),
+        current=current,
+        issued=issued,
+        waiting=issued[0].key if issued and (current is None or issued[0].key.serial > current.key.serial) else None,
+        companies=[
+            (tax_id, name, tax_id in made, tax_id in named) for tax_id, name in sorted({**named, **made}.items())
+        ],
+        text=text,
+        error=explain(here.language, error) if error else None,
+    )
+
+
+def _pools(account: Account, here: Visit) -> list[PoolRow]:
+    known = catalogue()
+    customer_id = account.customer.customer_id
+    current = activation_keys.current_key(customer_id, here.now)
+    of_key = current.key.pools() if current else []
+    found = [_row(here, customer_id, each.pool_id, each.application, "", each.capacity) for each in of_key]
+    for license in account.licenses.values():
+        product = known.products[license.sku]
+        if product.metering != "concurrent" or license.state in ("locked", "returned"):
+            continue
+        for installation_id, quantity in license.allocations.items():
+            at = account.installations[installation_id].name
+            named = pool_id(license.license_id, installation_id)
+            found.append(_row(here, customer_id, named, product.application, at, quantity))
+    return sorted(found, key=lambda each: (each.application, each.at))
+
+
+def _row(here: Visit, customer_id: str, pool: str, application: str, at: str, capacity: int) -> PoolRow:
+    try:
+        state = seats.state_of(customer_id, pool, here.now)
+    except NotFound:
+        state = None
+    return PoolRow(pool, application_name(application), at, state.capacity if state else capacity, state)
+
+
+def application_name(application: str) -> str:
+    """What an application is called; one that the catalogue does not know, by its id."""
+    known = catalogue().applications.get(application)
+    return known.name if known else application
+
+
+# ── importing ──
+
+
+@router.post(_KEYS + "/preview")
+def preview(customer_id: str) -> Response[str]:
+    """What importing a key would change, to be confirmed or left (C9)."""
+    here = visit(router)
+    fields = form(here)
+    text = fields.get("key_file") or fields.get("key", "")
+    account = account_for(here.signed_in, customer_id, "key.import")
+    try:
+        found = activation_keys.preview(customer_id, text, here.now)
+    except TemporarilyUnavailable:
+        raise
+    except LicensingError as error:
+        return _page(here, account, error, text[:10_000])
+    seats_of = [(application_name(name), before, after) for name, before, after in found.seats()]
+    return page(here, "key_preview", customer=account.customer, found=found, seats=seats_of)
+
+
+@router.post(_KEYS + "/import")
+def import_key(customer_id: str) -> Response[str]:
+    """Import what was looked at."""
+    here = visit(router)
+    fields = form(here)
+    account = account_for(here.signed_in, customer_id, "key.import")
+    try:
+        activation_keys.import_key(
+            customer_id, fields.get("preview_id", ""), here.by, here.now, reset_peak=fields.get("reset_peak") == "yes"
+        )
+    except LicensingError as error:
+        if error.status not in (403, 404, 409, 422):
+            raise
+        return _page(here, account, error)
+    return see_other(here, f"/portal/customers/{customer_id}/keys", "key-imported")
+
+
+@router.post(_KEYS + "/renewal")
+def request_renewal(customer_id: str) -> Response[str]:
+    """Ask for the key of the next year (C1)."""
+    here = visit(router)
+    form(here)
+    account = account_for(here.signed_in, customer_id, "key.import")
+    try:
+        activation_keys.request_renewal(
+            customer_id, here.by, here.now, lambda issued: key_mail.send_now(issued, here.now)
+        )
+    except LicensingError as error:
+        if error.status not in (403, 409):
+            raise
+        return _page(here, account, error)
+    return see_other(here, f"/portal/customers/{customer_id}/keys", "key-requested")
+
+
+# ── companies ──
+
+
+@router.post(_KEYS + "/companies")
+def companies(customer_id: str) -> Response[str]:
+    """Set a company up, rename it, or take it away (C10)."""
+    here = visit(router)
+    fields = form(here)
+    account = account_for(here.signed_in, customer_id, "company.manage")
+    tax_id, do = fields.get("tax_id", ""), fields.get("do", "")
+    try:
+        if do == "remove":
+            activation_keys.remove_company(customer_id, tax_id, here.by, here.now)
+        else:
+            name = forms.read(here, CompanyChange, {"name": fields.get("name", "")}).name
+            change = activation_keys.edit_company if do == "rename" else activation_keys.create_company
+            change(customer_id, tax_id, name, here.by, here.now)
+    except LicensingError as error:
+        if error.status not in (403, 404, 409, 422):
+            raise
+        return _page(here, account, error)
+    return see_other(here, f"/portal/customers/{customer_id}/keys", "saved")
+
+
+# ── the vendor's ──
+
+
+@router.get(_KEYS + "/new")
+def new(customer_id: str) -> Response[str]:
+    """The form for a new key, beginning with what the last one says."""
+    here = visit(router)
+    account = account_for(here.signed_in, customer_id, "key.issue")
+    last = next(iter(activation_keys.issued(customer_id)), None)
+    customer = account.customer
+    key = last.key if last else None
+    named = key.companies if key else {customer.tax_id: customer.name}
+    typed = {
+        "companies": "\n".join(f"{tax_id} {name}" for tax_id, name in named.items()),
+        "concurrent": "\n".join(f"{name} {count}" for name, count in key.concurrent.items()) if key else "",
+        "company_quota": str(key.company_quota or "") if key else "",
+        "support": ", ".join(key.support) if key else "",
+        "first_day": customer.today(here.now).isoformat(),
+        "days": str(_DAYS),
+    }
+    return page(here, "key_new", customer=customer, typed=typed)
+
+
+@router.post(_KEYS + "/new")
+def issue(customer_id: str) -> Response[str]:
+    """Issue it."""
+    here = visit(router)
+    fields = form(here)
+    account = account_for(here.signed_in, customer_id, "key.issue")
+    try:
+        terms = _terms(here, account, fields)
+        activation_keys.issue(customer_id, terms, here.by, here.now)
+    except LicensingError as error:
+        if error.status != 422:
+            raise
+        names = ("companies", "concurrent", "company_quota", "support", "first_day", "days")
+        typed = {name: fields.get(name, "") for name in names}
+        said = explain(here.language, error)
+        return page(here, "key_new", error.status, customer=account.customer, typed=typed, error=said)
+    return see_other(here, f"/portal/customers/{customer_id}/keys", "key-issued")
+
+
+def _terms(here: Visit, account: Account, fields: Mapping[str, str]) -> Terms:
+    """Raises FormInvalid, which names the field."""
+    days = forms.whole(fields.get("days", ""), 1, 3660, 0)
+    try:
+        first_day = date.fromisoformat(fields.get("first_day") or account.customer.today(here.now).isoformat())
+        last_day = first_day + timedelta(days=days - 1)
+    except (ValueError, OverflowError) as error:
+        raise forms.FormInvalid(field=here.language.text(forms.LABELS["first_day"])) from error
+    if not days:
+        raise forms.FormInvalid(field=here.language.text(forms.LABELS["days"]))
+    quota = fields.get("company_quota", "")
+    seats_of = [line.rpartition(" ") for line in fields.get("concurrent", "").splitlines() if line.strip()]
+    body = forms.read(here, NewKey, {
+        "customer_id": account.customer.customer_id,
+        "companies": [
+            {"tax_id": tax_id, "name": name}
+            for tax_id, _, name in (line.strip().partition(" ") for line in fields.get("companies", "").splitlines())
+            if tax_id
+        ],
+        "concurrent": {name.strip(): forms.whole(count, 0, 10**8, -1) for name, _, count in seats_of},
+        "company_quota": forms.whole(quota, 0, 10**8, -1) if quota else None,
+        "support": [each.strip() for each in fields.get("support", "").split(",") if each.strip()],
+        "first_day": first_day,
+        "last_day": last_day,
+    })  # fmt: skip
+    return activation_keys.terms_of(body)
+
+
+@router.get(_KEYS + "/<key_id>/file")
+def key_file(customer_id: str, key_id: str) -> Response[str]:
+    """The text of a key as a file."""
+    here = visit(router)
+    account_for(here.signed_in, customer_id, "key.issue")
+    text = activation_keys.key_text(customer_id, key_id)
+    return attachment(f"{key_id}.txt", "text/plain; charset=utf-8", text)

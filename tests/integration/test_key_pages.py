@@ -1,0 +1,253 @@
+"""Seats and keys over the API and in the portal: issue, preview, import, companies, live view, force release (C1, C7-C10, F5)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from licensing import activation_keys, seats
+from licensing.rules.activation_keys import key_pool_id
+from licensing.store import accounts
+
+from tests.support.browser import Browser
+from tests.support.cloud import TAX_ID, Cloud, Server, problem
+from tests.support.seats import Pool, Station, crowd
+from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller
+
+SECOND = "ESB46102372"
+
+
+@pytest.fixture(autouse=True)
+def noon(cloud: Cloud) -> None:
+    """Far from midnight, so that it is the same day here and there; after the demo's keys were issued."""
+    cloud.set_time(f"{cloud.now.date() + timedelta(days=1)}T11:00:00+00:00")
+
+
+@pytest.fixture
+def customer_id(cloud: Cloud) -> str:
+    found = accounts.find_by_tax_id(TAX_ID)
+    assert found
+    return found
+
+
+def new_key(cloud: Cloud, customer_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "customer_id": customer_id,
+        "companies": [{"tax_id": TAX_ID, "name": "Officine Lombarde"}, {"tax_id": SECOND, "name": "Officine Spagna"}],
+        "concurrent": {"web-chat": 2},
+        "support": ["sup*"],
+        "first_day": f"{cloud.now.date()}",
+        "last_day": f"{cloud.now.date() + timedelta(days=364)}",
+        **changes,
+    }
+
+
+def issued(cloud: Cloud, customer_id: str, **changes: Any) -> tuple[str, str]:
+    """A new key: its id and its text."""
+    vendor = Caller(cloud, MARTA)
+    answer = vendor.call("POST", "/v1/keys", new_key(cloud, customer_id, **changes))
+    assert answer.status_code == 201, answer.text
+    key_id = str(answer.json()["key_id"])
+    return key_id, vendor.call("GET", f"/v1/keys/{key_id}/file").text
+
+
+def imported(cloud: Cloud, customer_id: str, **changes: Any) -> str:
+    """A key that the customer's administrator has imported; the id of its pool."""
+    giulia = Caller(cloud, GIULIA)
+    preview = giulia.call("POST", "/v1/keys/preview", {"text": issued(cloud, customer_id, **changes)[1]}).json()
+    answer = giulia.call("POST", "/v1/keys/import", {"preview_id": preview["preview_id"], "confirm": True})
+    assert answer.status_code == 200, answer.text
+    seats.forget()
+    return key_pool_id(customer_id, "web-chat")
+
+
+@pytest.fixture
+def pool(cloud: Cloud, server: Server, customer_id: str) -> Pool:
+    return Pool(cloud, server, customer_id, imported(cloud, customer_id), "")
+
+
+# ── the API ──
+
+
+def test_a_key_goes_from_the_vendor_to_the_customer(cloud: Cloud, customer_id: str) -> None:
+    vendor, giulia = Caller(cloud, MARTA), Caller(cloud, GIULIA)
+    key_id, text = issued(cloud, customer_id)
+    assert vendor.call("GET", "/v1/keys").json()["items"][0]["key_id"] == key_id
+    of_one = vendor.call("GET", f"/v1/keys?customer_id={customer_id}").json()["items"]
+    assert [each["key_id"] for each in of_one] == [key_id]
+
+    preview = giulia.call("POST", "/v1/keys/preview", {"text": f"> {text}"})
+    assert preview.status_code == 201, preview.text
+    seen = preview.json()
+    assert {each["tax_id"] for each in seen["added"]} == {TAX_ID, SECOND}
+    assert seen["pools"] == [{"application": "web-chat", "before": 0, "after": 2}]
+    assert activation_keys.current_key(customer_id, cloud.now) is None
+    body = {"preview_id": seen["preview_id"], "confirm": False}
+    assert problem(giulia.call("POST", "/v1/keys/import", body)) == (422, "INVALID_REQUEST")
+    assert giulia.call("POST", "/v1/keys/import", body | {"confirm": True}).json()["key_id"] == key_id
+    current = activation_keys.current_key(customer_id, cloud.now)
+    assert current
+    assert current.key.key_id == key_id
+
+
+def test_the_list_of_all_keys_goes_on_where_it_ended(cloud: Cloud, customer_id: str) -> None:
+    vendor = Caller(cloud, MARTA)
+    made = [issued(cloud, customer_id)[0] for _ in range(2)]
+    first = vendor.call("GET", "/v1/keys?limit=1").json()
+    second = vendor.call("GET", f"/v1/keys?limit=1&cursor={first['next_cursor']}").json()
+    assert {first["items"][0]["key_id"], second["items"][0]["key_id"]} == set(made)
+
+
+def test_issuing_again_with_the_same_idempotency_key_is_one_key(cloud: Cloud, customer_id: str) -> None:
+    vendor = Caller(cloud, MARTA)
+    first, again = (
+        vendor.call("POST", "/v1/keys", new_key(cloud, customer_id), idempotency_key="once").json() for _ in range(2)
+    )
+    assert first == again
+    assert len(activation_keys.issued(customer_id)) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"companies": []},
+        {"companies": [{"tax_id": "IT00743110158", "name": "x"}]},
+        {"companies": [{"tax_id": TAX_ID, "name": "x"}] * 2},
+        {"concurrent": {"web-chat": 0}},
+        {"last_day": "2026-11-22"},
+        {"lease_seconds": 59},
+        {"more": 1},
+    ],
+)
+def test_a_key_that_makes_no_sense_is_not_issued(cloud: Cloud, customer_id: str, changes: dict[str, Any]) -> None:
+    answer = Caller(cloud, MARTA).call("POST", "/v1/keys", new_key(cloud, customer_id, **changes))
+    assert problem(answer) == (422, "INVALID_REQUEST")
+    assert activation_keys.issued(customer_id) == []
+
+
+def test_another_customer_s_preview_is_nobody_s(cloud: Cloud, customer_id: str) -> None:
+    _, text = issued(cloud, customer_id)
+    preview_id = Caller(cloud, GIULIA).call("POST", "/v1/keys/preview", {"text": text}).json()["preview_id"]
+    rafael = Caller(cloud, RAFAEL)
+    body = {"preview_id": preview_id, "confirm": True}
+    assert problem(rafael.call("POST", "/v1/keys/import", body)) == (404, "NOT_FOUND")
+    assert problem(rafael.call("POST", "/v1/keys/preview", {"text": text})) == (403, "KEY_FOREIGN_COMPANY")
+    body["preview_id"] = preview_id.partition(".")[0]
+    assert problem(Caller(cloud, GIULIA).call("POST", "/v1/keys/import", body)) == (404, "NOT_FOUND")
+
+
+def test_companies_are_set_up_within_the_key(cloud: Cloud, customer_id: str) -> None:
+    giulia, path = Caller(cloud, GIULIA), f"/v1/customers/{customer_id}/companies"
+    body = {"tax_id": SECOND, "name": "Officine Spagna"}
+    assert problem(giulia.call("POST", path, body)) == (403, "KEY_MISSING")
+    imported(cloud, customer_id, company_quota=1)
+    for _ in range(2):
+        assert giulia.call("POST", path, body, idempotency_key="a").status_code == 201
+    assert problem(giulia.call("POST", path, body)) == (409, "TAX_ID_EXISTS")
+    assert problem(giulia.call("POST", path, {"tax_id": TAX_ID, "name": "x"})) == (409, "COMPANY_LIMIT_REACHED")
+    assert giulia.call("PATCH", f"{path}/{SECOND}", {"name": "Spagna"}).json()["name"] == "Spagna"
+    listed = {each["tax_id"]: each for each in giulia.call("GET", path).json()["items"]}
+    assert listed[SECOND] == {"tax_id": SECOND, "name": "Spagna", "set_up": True, "in_key": True}
+    assert not listed[TAX_ID]["set_up"]
+    assert giulia.call("DELETE", f"{path}/{SECOND}").status_code == 204
+    assert problem(giulia.call("DELETE", f"{path}/{SECOND}")) == (404, "NOT_FOUND")
+
+
+def test_use_denials_and_peak_over_the_api(cloud: Cloud, pool: Pool) -> None:
+    giulia, path = Caller(cloud, GIULIA), f"/v1/pools/{pool.pool_id}"
+    stations = crowd(pool, 3)
+    assert [station.lease().status_code for station in stations] == [201, 201, 409]
+    cloud.work_off_streams()
+    while cloud.work_off_queue():
+        pass
+    pool.pass_seconds(5)
+    found = giulia.call("GET", f"{path}/denials").json()["items"]
+    assert [(each["os_user"], each["count"], each["capacity"]) for each in found] == [("user2", 1, 2)]
+    used = giulia.call("GET", f"{path}/usage?from={cloud.now.date()}T00:00:00Z&step=3600").json()
+    assert [each["most"] for each in used["items"]][-1] == 2
+    assert used["step_seconds"] == 3600
+    assert problem(giulia.call("GET", f"{path}/usage?from=2026-11-25T00:00:00")) == (422, "INVALID_REQUEST")
+
+    for station in stations[:2]:
+        station.close()
+    pool.pass_seconds(5)
+    first = giulia.call("POST", f"{path}/peak-reset", idempotency_key="p").json()
+    assert first["peak"] == 0
+    pool.pass_seconds(5)
+    assert giulia.call("POST", f"{path}/peak-reset", idempotency_key="p").json() == first
+    assert problem(Caller(cloud, PAOLO).call("POST", f"{path}/peak-reset")) == (403, "FORBIDDEN")
+
+
+# ── the portal ──
+
+
+def test_a_key_is_issued_looked_at_and_imported_in_the_portal(cloud: Cloud, customer_id: str) -> None:
+    home = f"/portal/customers/{customer_id}"
+    marta = Browser(cloud).signed_in(MARTA)
+    marta.get(f"{home}/keys/new")
+    sent = {"companies": f"{TAX_ID} Officine\n{SECOND} Spagna", "concurrent": "web-chat 6", "days": "365"}
+    marta.post(f"{home}/keys/new", sent | {"concurrent": "web-chat none"})
+    assert "Something is missing or not valid: Seats." in marta.text
+    marta.post(f"{home}/keys/new", sent)
+    assert "The key is issued." in marta.text
+    (key,) = activation_keys.issued(customer_id)
+    assert marta.get(f"{home}/keys/{key.key.key_id}/file").text == key.text
+
+    giulia = Browser(cloud).signed_in(GIULIA)
+    giulia.get(f"{home}/keys")
+    assert "is issued and not imported yet" in giulia.text
+    giulia.post(f"{home}/keys/preview", {"key": key.text.replace("A", "B")})
+    assert "This is not a valid activation key" in giulia.text
+    giulia.post(f"{home}/keys/preview", {"key": key.text})
+    assert "Spagna" in giulia.text
+    giulia.post(f"{home}/keys/import", {"preview_id": giulia.inputs()["preview_id"], "reset_peak": "yes"})
+    assert "The key is imported, with all its companies." in giulia.text
+    assert "0 / 6" in giulia.text
+    giulia.post(f"{home}/keys/renewal")
+    assert "It can be asked for from" in giulia.text
+    giulia.post(f"{home}/keys/companies", {"do": "create", "tax_id": SECOND, "name": "Spagna"})
+    assert activation_keys.companies(customer_id) == {SECOND: "Spagna"}
+
+
+def test_the_live_view_shows_who_is_in_and_administrators_free_seats(cloud: Cloud, pool: Pool) -> None:
+    path = f"/portal/customers/{pool.customer_id}/pools/{pool.pool_id}"
+    first = Station(pool, os_user="anna", terminal="TS-01", session="rdp-1")
+    second = Station(pool, os_user="anna", terminal="TS-01", session="rdp-2")
+    support = Station(pool, os_user="tech", terminal="PC-9", user_code="sup1")
+    assert [station.lease().status_code for station in (first, second, support)] == [201] * 3
+    assert first.lease("stock", "2").status_code == 200
+
+    enrico = Browser(cloud).signed_in(ENRICO)
+    enrico.get(path)
+    for shown in ("anna", "rdp-2", "2 modules", "stock", "several sessions", "Restrict users to a single session"):
+        assert shown in enrico.text
+    assert "Support users, who use no seat" in enrico.text
+    assert "/release" not in enrico.page
+
+    giulia = Browser(cloud).signed_in(GIULIA)
+    giulia.get(path)
+    giulia.post(f"{path}/release", {"seat_id": first.seat["seat_id"]})
+    assert "The seat is free." in giulia.text
+    assert problem(first.heartbeat()) == (410, "SEAT_LOST")
+    assert second.heartbeat().status_code == 200
+    giulia.post(f"{path}/release", {"seat_id": first.seat["seat_id"]})
+    assert "The seat is free." in giulia.text
+
+
+def test_a_renewal_is_asked_for_from_day_thirty_on(cloud: Cloud, customer_id: str) -> None:
+    imported(cloud, customer_id)
+    cloud.stack.clock.advance(timedelta(days=340))
+    giulia = Browser(cloud).signed_in(GIULIA)
+    giulia.get(f"/portal/customers/{customer_id}/keys")
+    giulia.post(f"/portal/customers/{customer_id}/keys/renewal")
+    assert "The next key is on its way" in giulia.text
+    mail = cloud.get("/local/outbox").json()["items"][0]
+    assert "BEGIN ACTIVATION KEY" in mail["text"]
+
+
+def test_the_demo_has_a_key_to_import(cloud: Cloud) -> None:
+    customer_id = accounts.find_by_tax_id("ESA58818501") or ""
+    text = Path(cloud.stack.key_file).read_text(encoding="utf-8")
+    found = activation_keys.preview(customer_id, text, cloud.now)
+    assert found.current
+    assert (len(found.changes.added), len(found.changes.changed), found.seats()) == (1, 1, [("web-chat", 6, 8)])
