@@ -6,6 +6,7 @@ from licensing.http.pages import entry, pages, static
 from functions.serve_portal import (
     customers,
     licenses,
+    log,
     me,
     offline,
     orders,
@@ -15,10 +16,13 @@ from functions.serve_portal import (
     servers,
     sign_in,
     unsubscribe,
+    webhooks,
 )
 
 portal = pages()
-for module in (sign_in, me, customers, licenses, offline, servers, orders, people, resellers, overviews, unsubscribe):
+for module in (
+    sign_in, me, customers, licenses, log, offline, servers, orders, people, resellers, overviews, unsubscribe, webhooks,
+):  # fmt: skip
     portal.include_router(module.router)
 
 
