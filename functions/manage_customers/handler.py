@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
-from licensing import customers, deployment, people, resellers, vendor_settings
+from licensing import administration, customers, deployment, people, resellers, vendor_settings
 from licensing.contract_customers import (
     Contacts,
     ContactsAnswer,
@@ -34,6 +34,7 @@ from licensing.contract_customers import (
     WindowAnswer,
     WindowChange,
 )
+from licensing.contract_log import RetentionAnswer, RetentionChange, ShorteningAnswer
 from licensing.errors import (
     AlreadyRegistered,
     EmailInvalid,
@@ -50,7 +51,7 @@ from licensing.errors import (
 )
 from licensing.http.api import api, document, entry, problems
 from licensing.http.requests import IdempotencyKey, once, origin, user_caller
-from licensing.rules.people import Invitation, User
+from licensing.rules.people import Invitation
 from licensing.store import people as store
 from pydantic import BaseModel
 
@@ -182,15 +183,11 @@ def replace_contacts(customer_id: CustomerId, body: Annotated[Contacts, Body()])
 # ── people of a customer ──
 
 
-def _member(user: User) -> MemberAnswer:
-    return MemberAnswer(user_id=user.user_id, name=user.name, email=user.email, roles=list(user.roles))
-
-
 @_route("GET", "/v1/customers/<customer_id>/roles", "List people", _described(MemberList, "Its people, by name."))
 def list_roles(customer_id: CustomerId) -> MemberList:
     """Who may do what."""
     customers.account_for(user_caller(app), customer_id, "people.read")
-    return MemberList(items=[_member(each) for each in store.members(customer_id)])
+    return MemberList(items=[customers.member_answer(each) for each in store.members(customer_id)])
 
 
 @_route(
@@ -202,7 +199,9 @@ def change_roles(customer_id: CustomerId, user_id: UserId, body: Annotated[Roles
     user = user_caller(app)
     customers.account_for(user, customer_id, "people.manage")
     roles = tuple(dict.fromkeys(body.roles))
-    return _member(people.change_roles(customer_id, user_id, roles, origin(app, user), deployment.now()))
+    return customers.member_answer(
+        people.change_roles(customer_id, user_id, roles, origin(app, user), deployment.now())
+    )
 
 
 @_route(
@@ -312,6 +311,25 @@ def close_window(customer_id: CustomerId) -> Response[str]:
     user = user_caller(app)
     customers.close_window(user, customer_id, origin(app, user), deployment.now())
     return _gone()
+
+
+# ── its log (A9) ──
+
+
+@_route(
+    "PUT", "/v1/customers/<customer_id>/log-retention", "Change the log's retention",
+    _described(RetentionAnswer, "The retention as it is now.", body=True),
+)  # fmt: skip
+def change_log_retention(customer_id: CustomerId, body: Annotated[RetentionChange, Body()]) -> RetentionAnswer:
+    """Longer takes effect at once. Shorter takes effect after seven days, in which it can be taken back: announce it."""
+    user, now = user_caller(app), deployment.now()
+    customers.account_for(user, customer_id, "customer.change")
+    kept = administration.set_log_retention(customer_id, body.days, origin(app, user), now)
+    waiting = kept.shortening if kept.shortening and kept.shortening.since > now else None
+    return RetentionAnswer(
+        days=kept.in_force(now),
+        shortening=ShorteningAnswer(days=waiting.days, since=waiting.since) if waiting else None,
+    )
 
 
 # ── resellers ──

@@ -4,13 +4,12 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
-from licensing import administration, customers
+from licensing import customers
 from licensing.contract_customers import CustomerAnswer, CustomerChange, NewCustomer
 from licensing.errors import EmailInvalid, LicensingError, TaxIdExists, TaxIdInvalid
 from licensing.http.pages import Visit, explain, form, page, see_other, visit
 from licensing.rules import access
 from licensing.rules.listing import ListState
-from licensing.rules.retention import LONGEST_DAYS, SHORTEST_DAYS
 from licensing.store import people as store
 
 from functions.serve_portal import forms
@@ -107,7 +106,7 @@ def _details(here: Visit, customer_id: str, error: LicensingError | None = None)
         here, "customer_details", error.status if error else 200, customer=customer,
         resellers=resellers, managed_by=[resellers[key].name for key in customer.reseller_ids if key in resellers],
         requests=store.customer_requests(customer_id) if decides else [],
-        retention=customer.log_retention, days_bounds=(SHORTEST_DAYS, LONGEST_DAYS), **_choices(here), **facts,
+        **_choices(here), **facts,
     )  # fmt: skip
 
 
@@ -123,19 +122,6 @@ def change(customer_id: str) -> Response[str]:
         customers.change(user, customer_id, forms.read(here, CustomerChange, said), here.by, here.now)
     except FormInvalid as error:
         return _details(here, customer_id, error)
-    return _back(here, customer_id, "saved")
-
-
-@router.post("/portal/customers/<customer_id>/log-retention")
-def keep_log(customer_id: str) -> Response[str]:
-    """For how long its operations are kept (A9)."""
-    here = visit(router)
-    user, fields = here.signed_in, form(here)
-    customers.account_for(user, customer_id, "customer.change")
-    days = forms.whole(fields.get("days", ""), SHORTEST_DAYS, LONGEST_DAYS, 0)
-    if not days:
-        return _details(here, customer_id, FormInvalid(field=here.language.text("Days")))
-    administration.set_log_retention(customer_id, days, here.by, here.now)
     return _back(here, customer_id, "saved")
 
 

@@ -35,6 +35,7 @@ LABELS = {
     "email": mark("E-mail address"),
     "roles": mark("Role"),
     "minutes": mark("Minutes"),
+    "url": mark("Address"),
     "reseller_ids": mark("Resellers"),
     "companies": mark("Companies"),
     "concurrent": mark("Seats"),

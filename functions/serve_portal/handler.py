@@ -7,6 +7,7 @@ from functions.serve_portal import (
     customers,
     keys,
     licenses,
+    log,
     me,
     offline,
     orders,
@@ -17,6 +18,7 @@ from functions.serve_portal import (
     servers,
     sign_in,
     unsubscribe,
+    webhooks,
 )
 
 portal = pages()
@@ -25,6 +27,7 @@ for module in (
     me,
     customers,
     licenses,
+    log,
     offline,
     servers,
     keys,
@@ -34,6 +37,7 @@ for module in (
     resellers,
     overviews,
     unsubscribe,
+    webhooks,
 ):
     portal.include_router(module.router)
 

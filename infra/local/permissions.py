@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
 from botocore.awsrequest import AWSResponse
@@ -81,7 +81,11 @@ def needs(service: str, operation: str, body: Mapping[str, Any]) -> Iterator[Nee
         case "s3", _:
             where = urlsplit(body["Address"])
             bucket = (where.hostname or "").partition(".s3.")[0]
-            yield Need(f"s3:{operation}", f"arn:aws:s3:::{bucket}{unquote(where.path)}")
+            if operation == "ListObjectVersions":
+                yield Need("s3:ListBucketVersions", f"arn:aws:s3:::{bucket}")
+            else:
+                version = "Version" if operation == "GetObject" and "versionId" in parse_qs(where.query) else ""
+                yield Need(f"s3:{operation}{version}", f"arn:aws:s3:::{bucket}{unquote(where.path)}")
         case "kms", _:
             client = boto3.client("kms", region_name=REGION)
             arn = client.describe_key(KeyId=body["KeyId"])["KeyMetadata"]["Arn"]

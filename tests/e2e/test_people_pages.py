@@ -23,6 +23,7 @@ def pages_of(email: str) -> list[str]:
     user = people.find_by_email(email)
     assert user
     pages = [f"{customer}/people", f"{customer}/details", "/portal/me", "/portal/nothing-here"]
+    pages += [f"{customer}/log", f"{customer}/log/export", f"{customer}/log/verify?from=2026-01-01"]
     if user.kind == "customer":
         return pages
     pages += ["/portal/customers", "/portal/customers/new", "/portal/silent?days=1", "/portal/renewals?days=400"]
@@ -32,6 +33,7 @@ def pages_of(email: str) -> list[str]:
         pages += [
             "/portal/resellers",
             "/portal/resellers/new",
+            "/portal/webhooks",
             f"/portal/resellers/{reseller}",
             f"/portal/teams/{reseller}",
         ]

@@ -167,7 +167,8 @@ GRANTED = {
     "ServePortal": {
         "Licensing GetItem", "Licensing BatchGetItem", "Licensing Query", "Licensing ConditionCheckItem", "Licensing PutItem",
         "Licensing UpdateItem", "Licensing DeleteItem", "Ending Query", "CareEnding Query",
-        "Operations GetItem", "Operations Query", "Operations PutItem",
+        "Operations GetItem", "Operations Query", "Operations PutItem", f"{ACCOUNT} ListBucketVersions", "* GetObjectVersion",
+        "WebhookQueue SendMessage",
         "State GetItem", "State BatchGetItem", "State PutItem", "State ConditionCheckItem", "* Sign",
         "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem", "aurora.example SendEmail",
         "aurora.example SendRawEmail", "SigningKeysSecret GetSecretValue", "MailQueue SendMessage", "UserPoolArn AdminCreateUser",
@@ -182,6 +183,10 @@ GRANTED = {
         "Licensing GetItem", "Licensing Query", "Licensing PutItem", "Licensing DeleteItem", "State GetItem",
         "State BatchGetItem", "State PutItem", "State ConditionCheckItem", "Operations PutItem", "* Sign",
         "SigningKeysSecret GetSecretValue",
+    },
+    "ReadOperations": {
+        "Licensing GetItem", "Licensing Query", "Operations GetItem", "Operations Query", "Operations PutItem",
+        "Operations UpdateItem", f"{ACCOUNT} ListBucketVersions", "* GetObjectVersion",
     },
     "SendMail": {
         "Licensing GetItem", "Licensing Query", "Licensing PutItem", "MailQueue ReceiveMessage", "MailQueue DeleteMessage",
@@ -310,7 +315,7 @@ def test_no_action_is_a_pattern_and_no_resource_is_everything(name: str) -> None
         actions, resources = listed(statement["Action"]), [json.dumps(each) for each in listed(statement["Resource"])]
         assert not [action for action in actions if "*" in action]
         if any("*" in resource for resource in resources) and not all(a.startswith("xray:") for a in actions):
-            if actions == ["s3:PutObject"]:
+            if actions in (["s3:PutObject"], ["s3:GetObjectVersion"]):
                 below = statement["Resource"]["Fn::Sub"].removeprefix("arn:${AWS::Partition}:s3:::")
                 assert below in ("${ArchiveBucket}/operations/*", "${Deployment}-seals-${AWS::AccountId}/seals/*")
                 continue

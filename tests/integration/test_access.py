@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from licensing import activation_keys, administration, identity, people
+from licensing import activation_keys, administration, identity, people, webhooks
 from licensing.activation_keys import Terms
+from licensing.contract_alerts import NewWebhook
 from licensing.rules import seats as seat_rules
 from licensing.rules.access import ALLOWED, places
 from licensing.rules.activation_keys import key_pool_id
@@ -55,6 +56,7 @@ BODIES: dict[str, Any] = {
     "PUT /v1/customers/{customer_id}/roles/{user_id}": {"roles": ["administrator"]},
     "POST /v1/customers/{customer_id}/invitations": _INVITE,
     "PUT /v1/customers/{customer_id}/activation-window": {"minutes": 60},
+    "PUT /v1/customers/{customer_id}/log-retention": {"days": 400},
     "PUT /v1/customers/{customer_id}/allocations": {"version": 0, "allocations": {}},
     "POST /v1/customers/{customer_id}/installations": {"name": "Roma"},
     "PATCH /v1/customers/{customer_id}/installations/{installation_id}": {"purpose": "test"},
@@ -71,6 +73,8 @@ BODIES: dict[str, Any] = {
         "order_number": "N-1", "reseller": "IT12345670017", "customer": {"tax_id": TAX_ID},
         "lines": [{"sku": "AQ-SUB-10", "quantity": 1, "years": 1}],
     },
+    "POST /v1/webhooks": {"url": "https://crm.aurora.example/licensing"},
+    "PUT /v1/alert-preferences": {"unsubscribed": ["silence"]},
     "POST /v1/orders/{order_id}/resend": {},
     "POST /v1/orders/{order_id}/unlock": {"order_number": "TP-2026-1187"},
     "POST /v1/orders/{order_id}/forward": {"email": "anna@example.com"},
@@ -92,6 +96,8 @@ BODIES: dict[str, Any] = {
         "companies": f"{TAX_ID} Officine", "concurrent": "erp 6", "days": "365",
     },
     "POST /portal/customers/{customer_id}/pools/{pool_id}/release": lambda values: {"seat_id": values["seat_id"]},
+    "POST /portal/webhooks": {"url": "https://crm.aurora.example/licensing"},
+    "POST /portal/webhooks/{webhook_id}": {"do": "rotate"},
     "POST /portal/me": {"name": "Somebody"},
     "POST /portal/customers/new": _CUSTOMER | {"language": "en"},
     "POST /portal/customers/{customer_id}/servers": {"name": "Roma"},
@@ -109,6 +115,9 @@ BODIES: dict[str, Any] = {
     "POST /portal/teams/{organization}/invitations": {"email": "anna@example.com"},
     "POST /portal/teams/{organization}/invitations/{reference}": {"do": "withdraw"},
 }  # fmt: skip
+
+#: What a route asks for in its query.
+QUERIES = {"DELETE /v1/customers/{customer_id}/personal-data": "?user_id=somebody-long-gone"}
 
 #: What takes more than a body to succeed: a quantity that is free, a server that is not in use, a signed file.
 _SERVER = "/portal/customers/{customer_id}/servers/{installation_id}"
@@ -184,10 +193,13 @@ def world(cloud: Cloud, route: str) -> World:
     tables.transact(lambda transaction: store.put_customer_request_in(transaction, customer_id, reseller_id))
     colleague = User("colleague", "colleague@example.com", "Colleague", reseller_id)
     tables.transact(lambda transaction: store.put_in(transaction, colleague, new=True))
+    webhook = webhooks.create(user(MARTA), NewWebhook(url="https://crm.aurora.example/licensing"), VENDOR, cloud.now)
     values = {
         "customer_id": customer_id, "reseller_id": reseller_id, "organization": reseller_id, "reference": reference,
         "invitation_id": reference, "user_id": "colleague" if "/teams/" in route else user(ENRICO).user_id,
-        "sku": "AQ-SUB-10", "order_id": orders.find_by_number(reseller_id, "TP-2026-1187") or "", "what": "disable",
+        "sku": "AQ-SUB-10", "webhook_id": webhook.webhook_id, "order_id": orders.find_by_number(reseller_id, "TP-2026-1187") or "",
+        "what": "disable",
+        "name": "csv",
         "installation_id": next(iter(administration.find_account(TAX_ID).installations)),
     }  # fmt: skip
     if "/keys" in route or "/pools" in route or "/companies" in route:
@@ -226,7 +238,7 @@ def with_a_key(customer_id: str, cloud: Cloud) -> dict[str, str]:
 
 
 def call(made: World, route: str, email: str | None) -> httpx.Response:
-    method, path = route.split(" ")[0], made.path(route)
+    method, path = route.split(" ")[0], made.path(route) + QUERIES.get(route, "")
     body = BODIES.get(route)
     if callable(body):
         body = body(made.values)

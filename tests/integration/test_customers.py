@@ -529,9 +529,11 @@ def test_details_are_changed_in_the_portal(cloud: Cloud) -> None:
 def test_log_retention_is_changed_in_the_portal(cloud: Cloud) -> None:
     visitor = signed_in(cloud, GIULIA)
     base = f"/portal/customers/{officine()}"
-    visitor.submit(f"{base}/details", f"{base}/log-retention", days="30")
-    page = visitor.get(f"{base}/details").text
-    assert "only for 30 days" in page
+    answer = visitor.submit(f"{base}/log", f"{base}/log-retention", days="30")
+    assert answer.headers["location"] == f"{base}/log?done=retention-announced"
+    assert "kept for 30 days only" in visitor.get(f"{base}/log").text
+    assert visitor.post(f"{base}/log-retention", {"days": "365"}).headers["location"] == f"{base}/log?done=saved"
+    assert "days only" not in visitor.get(f"{base}/log").text
     assert visitor.post(f"{base}/log-retention", {"days": ""}).status_code == 422
 
 

@@ -146,7 +146,7 @@ def test_the_first_keys_sign_server_tokens_and_seals() -> None:
     current = key_sets.get()
     assert current
     assert {key.use: key.stage for key in current.key_set.keys} == {
-        "server": "signing", "file": "signing", "seal": "signing",
+        "server": "signing", "file": "signing", "seal": "signing", "key": "signing", "seat": "signing",
     }  # fmt: skip
 
 

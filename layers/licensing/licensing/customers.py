@@ -17,6 +17,7 @@ from licensing.contract_customers import (
     CustomerChange,
     CustomerListed,
     CustomerRequested,
+    MemberAnswer,
     NewCustomer,
 )
 from licensing.errors import EmailInvalid, InvalidRequest, NotFound, TaxIdExists
@@ -330,6 +331,11 @@ def customer_answer(account: Account) -> CustomerAnswer:
         reseller_ids=list(customer.reseller_ids),
         installation_ids=list(account.installations),
     )
+
+
+def member_answer(user: User) -> MemberAnswer:
+    """A person of a customer as the API tells of it."""
+    return MemberAnswer(user_id=user.user_id, name=user.name, email=user.email, roles=list(user.roles))
 
 
 def contact_answers(contacts: Iterable[Contact]) -> list[ContactAnswer]:

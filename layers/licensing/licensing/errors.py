@@ -127,6 +127,13 @@ class LastAdministrator(LicensingError):
     detail = mark("This is the only administrator. Make somebody else one first.")
 
 
+class StillMember(LicensingError):
+    """Raised when a person's traces are to be erased who still has an account."""
+
+    code, status = "STILL_MEMBER", 409
+    detail = mark("This person still has an account. Remove the account first.")
+
+
 class OrderNumberWrong(LicensingError):
     """Raised when an order number does not go with an unlock link (B2)."""
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
@@ -21,6 +21,8 @@ Format = Literal["csv", "jsonl"]
 #: Entries looked at for one page; where filters leave little, the page is short, and its cursor goes on.
 _MOST_EXAMINED = 1000
 _CHUNK = 100
+#: What one request of a user may verify, or erase from: seconds, and less than a function has.
+MOST_DAYS, MOST_ENTRIES = 31, 10_000
 #: What a spreadsheet would take for a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -143,23 +145,35 @@ def export(
 
     ``progress`` is told how many were written, and up to which day. Raises NotFound.
     """
-    chosen = (stored for stored in _walk(customer_id, now, since, until) if filters.match(stored.operation))
-    if form == "csv":
-        yield _csv(list(_COLUMNS))
-    for count, stored in enumerate(chosen, 1):
-        record = as_record(stored.operation)
-        if form == "csv":
-            yield _csv([_safe(record[name]) for name in _COLUMNS])
-        else:
-            yield json.dumps(record, ensure_ascii=False) + "\n"
-        if count % _CHUNK == 0:
-            progress(count, stored.written.date())
+
+    def chosen() -> Iterator[Operation]:
+        count = 0
+        for stored in _walk(customer_id, now, since, until):
+            if filters.match(stored.operation):
+                yield stored.operation
+                count += 1
+                if count % _CHUNK == 0:
+                    progress(count, stored.written.date())
+
+    return as_lines(chosen(), form)
 
 
 _COLUMNS = (
     "operation_id", "at", "actor_kind", "actor_id", "actor_name", "address", "action", "subject_id", "result",
     "request_id", "details",
 )  # fmt: skip
+
+
+def as_lines(found: Iterable[Operation], form: Format, *, header: bool = True) -> Iterator[str]:
+    """Operations as lines of CSV (RFC 4180) or JSON Lines. Without ``header``, CSV can follow on other CSV."""
+    if form == "csv" and header:
+        yield _csv(list(_COLUMNS))
+    for each in found:
+        record = as_record(each)
+        if form == "csv":
+            yield _csv([_safe(record[name]) for name in _COLUMNS])
+        else:
+            yield json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def as_record(operation: Operation) -> dict[str, object]:

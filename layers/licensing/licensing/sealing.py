@@ -20,7 +20,8 @@ _SEAL_TYP, _TOMBSTONE_TYP = "seal+jwt", "tombstone+jwt"
 class Verification:
     """What a look at a range of sealed days found. ``open_from`` is the first day that is not sealed yet.
 
-    ``erased`` counts entries whose personal part was erased, which a seal allows.
+    ``erased`` counts entries whose personal part was erased, which a seal allows. ``next_from`` is where to go on, where the
+    range was more than one look may take.
     """
 
     days: int = 0
@@ -28,6 +29,7 @@ class Verification:
     entries: int = 0
     erased: int = 0
     open_from: date | None = None
+    next_from: date | None = None
     findings: tuple[Finding, ...] = field(default=())
 
 
@@ -99,14 +101,26 @@ def tombstone(customer_id: str, seal: seals.Seal, kept_days: int, now: datetime)
     return ring.sign("seal", _TOMBSTONE_TYP, claims, now)
 
 
-def verify(customer_id: str, first: date, last: date, now: datetime) -> Verification:
+def verify(
+    customer_id: str,
+    first: date,
+    last: date,
+    now: datetime,
+    *,
+    most_days: int | None = None,
+    most_entries: int | None = None,
+) -> Verification:
     """Whether anything of these days (UTC) was altered, removed or added since they were sealed, and where.
 
-    Reads every entry of the range. Days that are not sealed yet are not looked at.
+    Reads every entry of the range. Days that are not sealed yet are not looked at. With bounds it stops after so many days,
+    or before the day at which it has read so many entries, and says where to go on.
     """
     head = seals.head(customer_id)
     open_from = first_open_day(customer_id, head)
-    last = min(last, open_from - timedelta(days=1))
+    first = max(first, identity.made_at(customer_id).date())
+    wanted = last = min(last, open_from - timedelta(days=1))
+    if most_days is not None and first <= last:
+        last = min(last, first + timedelta(days=most_days - 1))
     findings: list[Finding] = []
     found = {seal.day: seal for seal in seals.seals(customer_id, last=last)}
     entries = erased = cut = 0
@@ -126,7 +140,10 @@ def verify(customer_id: str, first: date, last: date, now: datetime) -> Verifica
             findings.append(Finding(day, "seal_altered"))
     if last == open_from - timedelta(days=1) and before != head.newest:
         findings.append(Finding(head.newest[0] if head.newest else str(last), "seal_missing"))
-    for each in days(max(first, identity.made_at(customer_id).date()), last):
+    for each in days(first, last):
+        if most_entries is not None and entries >= most_entries:
+            last = each - timedelta(days=1)
+            break
         there = [stored.entry for stored in operations.page(customer_id, each)]
         day, seal_of_day = str(each), found.get(str(each))
         sealed: dict[str, str] = {}
@@ -141,8 +158,13 @@ def verify(customer_id: str, first: date, last: date, now: datetime) -> Verifica
         findings += rules.differences(day, sealed, there)
         entries += len(there)
         erased += sum(entry.personal_hash is not None and entry.personal is None for entry in there)
-    ordered = sorted(set(findings), key=lambda each: (each.day, each.fault, each.operation_id))
-    return Verification(len(found), cut, entries, erased, open_from, tuple(ordered))
+    seen = sum(str(first) <= day <= str(last) for day in found)
+    next_from = last + timedelta(days=1) if last < wanted else None
+    ordered = sorted(
+        {each for each in findings if each.day <= str(last)},
+        key=lambda each: (each.day, each.fault, each.operation_id),
+    )
+    return Verification(seen, cut, entries, erased, open_from, next_from, tuple(ordered))
 
 
 def _untrue_tombstone(customer_id: str, seal: seals.Seal, now: datetime) -> Iterator[Finding]:
@@ -151,17 +173,36 @@ def _untrue_tombstone(customer_id: str, seal: seals.Seal, now: datetime) -> Iter
         yield Finding(seal.day, "seal_altered")
 
 
-def erase_personal(customer_id: str, actor_id: str, by: Origin, now: datetime) -> int:
-    """Erase name and address from all entries of one actor; returns of how many. The seals still hold."""
+def erase_personal(
+    customer_id: str,
+    actor_id: str,
+    by: Origin,
+    now: datetime,
+    *,
+    first: date = date.min,
+    most_entries: int | None = None,
+) -> tuple[int, date | None]:
+    """Erase name and address from all entries of one actor; returns of how many. The seals still hold.
+
+    From ``first`` on; with a bound, it stops before the day at which it has read so many entries, and says where to go on.
+    """
     head = seals.head(customer_id)
     sealed = [date.fromisoformat(seal.day) for seal in seals.seals(customer_id) if seal.tombstone is None]
-    erased = 0
+    erased = seen = 0
+    next_from = None
     for day in [*sealed, *days(first_open_day(customer_id, head), now.date())]:
-        for stored in operations.page(customer_id, day):
+        if day < first:
+            continue
+        if most_entries is not None and seen >= most_entries:
+            next_from = day
+            break
+        there = operations.page(customer_id, day)
+        seen += len(there)
+        for stored in there:
             if stored.operation.by.id == actor_id and stored.entry.personal:
                 operations.erase_personal(stored)
                 erased += 1
     if erased:
         told = operation(customer_id, by, "log.personal_data_erased", now, actor_id, entries=erased)
         tables.transact(lambda transaction: record_in(transaction, told))
-    return erased
+    return erased, next_from

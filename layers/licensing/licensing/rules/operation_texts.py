@@ -1,0 +1,73 @@
+"""Operations in words: what each action of the log is called. Marked here, said in the reader's language."""
+
+from collections.abc import Mapping
+
+from licensing.rules.operations import ActorKind
+from licensing.texts import mark
+
+#: From an action to what happened. One that is not here is shown as it is.
+ACTIONS: Mapping[str, str] = {
+    "server.activated": mark("Server activated"),
+    "server.activated_offline": mark("Server activated offline"),
+    "server.activation_refused": mark("Activation refused"),
+    "server.validated": mark("Server validated"),
+    "server.refused": mark("Validation refused"),
+    "server.healed": mark("Server got its token anew"),
+    "server.fingerprint_changed": mark("Server's hardware changed"),
+    "server.clone_suspected": mark("Clone suspected"),
+    "server.deactivated": mark("Server deactivated"),
+    "server.deactivated_offline": mark("Server deactivated offline"),
+    "clone.settled": mark("Clone decided"),
+    "installation.created": mark("Server added"),
+    "installation.changed": mark("Server changed"),
+    "installation.deleted": mark("Server deleted"),
+    "installation.disabled": mark("Server disabled"),
+    "installation.enabled": mark("Server enabled"),
+    "installation.released": mark("Server released"),
+    "token.rotated": mark("Activation token replaced"),
+    "allocations.changed": mark("Quantities assigned"),
+    "window.opened": mark("Activation window opened"),
+    "window.closed": mark("Activation window closed"),
+    "customer.created": mark("Customer created"),
+    "customer.changed": mark("Customer changed"),
+    "customer.requested": mark("Management by a reseller requested"),
+    "customer.deleted": mark("Customer deleted"),
+    "customer.restored": mark("Customer restored"),
+    "person.invited": mark("Person invited"),
+    "person.uninvited": mark("Invitation withdrawn"),
+    "person.joined": mark("Person registered"),
+    "person.roles_changed": mark("Person's roles changed"),
+    "person.password_changed": mark("Password changed"),
+    "person.removed": mark("Person removed"),
+    "order.received": mark("Order received"),
+    "order.resent": mark("Order's e-mail sent again"),
+    "order.forwarded": mark("Order forwarded"),
+    "order.unlocked": mark("Order unlocked"),
+    "order.cancelled": mark("Order cancelled"),
+    "key.issued": mark("Activation key issued"),
+    "key.imported": mark("Activation key imported"),
+    "key.renewed": mark("Activation key renewed"),
+    "company.created": mark("Company added"),
+    "company.renamed": mark("Company renamed"),
+    "company.removed": mark("Company removed"),
+    "seat.closed": mark("Seat given back"),
+    "seat.denied": mark("Seat denied"),
+    "seat.released": mark("Seat released"),
+    "peak.reset": mark("Peak use reset"),
+    "pool.lease_time_changed": mark("Lease time of seats changed"),
+    "support.began": mark("Support access began"),
+    "support.ended": mark("Support access ended"),
+    "alert.raised": mark("Alert sent"),
+    "log.retention_changed": mark("Retention of the log changed"),
+    "log.cut": mark("Old operations deleted"),
+    "log.personal_data_erased": mark("Personal data erased from the log"),
+}
+
+ACTORS: Mapping[ActorKind, str] = {
+    "server": mark("server"),
+    "customer": mark("customer"),
+    "reseller": mark("reseller"),
+    "vendor": mark("vendor"),
+    "schedule": mark("schedule"),
+    "anyone": mark("not known"),
+}
