@@ -74,6 +74,9 @@ def test_a_key_is_imported_after_looking_at_it(
         here.page.get_by_role("button", name="Import the key").click()
         expect(here.page.get_by_role("status")).to_have_text("The key is imported, with all its companies.")
         expect(here.page.get_by_text("Key no. 2, valid from")).to_be_visible()
+        here.page.get_by_role("button", name="Set Mirador Eventos S.L. up").click()
+        expect(here.page.get_by_role("button", name="Rename Mirador Eventos S.L.")).to_be_visible()
+        here.look("keys-imported")
         assert here.complaints == []
 
 
