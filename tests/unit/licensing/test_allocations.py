@@ -192,6 +192,38 @@ def test_no_sequence_of_saves_exceeds_a_license_and_each_server_gets_what_was_sa
             assert all(n > 0 for n in each.allocations.values())
 
 
+USABLE: list[dict[str, Any]] = [{}, {"first_day": TODAY + timedelta(days=9)}, {"state": "suspended"}]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.sampled_from([0, 1, 2])), min_size=1, max_size=5),
+    st.lists(quantities, max_size=6),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_can_be_used_is_given_first_and_taken_last(
+    sizes: list[tuple[int, int]], saves: list[dict[str, int]]
+) -> None:
+    ranks = {f"l{n}": rank for n, (_, rank) in enumerate(sizes)}
+    now = account(
+        *(license(f"l{n}", size, care_until=LAST + timedelta(days=n), **USABLE[rank]) for n, (size, rank) in enumerate(sizes))
+    )
+    for wanted in saves:
+        [row] = rows(now, CATALOGUE, NOW)
+        try:
+            after = save(now, **spread(row, wanted, {}))
+        except QuantityExceeded:
+            continue
+        for key, rank in ranks.items():
+            for at in SERVERS:
+                more = after.licenses[key].allocations.get(at, 0) - now.licenses[key].allocations.get(at, 0)
+                for other, theirs in ranks.items():
+                    if more > 0 and theirs < rank:
+                        assert after.licenses[other].assigned == after.licenses[other].quantity
+                    if more < 0 and theirs > rank:
+                        assert at not in after.licenses[other].allocations
+        now = after
+
+
 @given(quantities)
 @settings(max_examples=50, deadline=None)
 def test_saving_what_is_there_moves_nothing_between_licenses(wanted: dict[str, int]) -> None:
