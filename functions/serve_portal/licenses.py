@@ -12,7 +12,7 @@ from licensing.errors import LicensingError, NameTaken, TooManyChanges
 from licensing.http.pages import Visit, explain, form, page, see_other, visit
 from licensing.rules import access
 from licensing.rules.accounts import Account
-from licensing.rules.allocations import Cell, Merge, Row, rows
+from licensing.rules.allocations import Cell, Merge, Row, care_ends_soon, rows
 from licensing.rules.entitlements import Mode
 from licensing.rules.installations import Overview
 from licensing.store.vendor import catalogue
@@ -151,6 +151,7 @@ def _table(
         lost=_lost(account, entered.merge),
         may_assign=access.may(here.signed_in, "allocation.change"),
         is_open=_is_open,
+        care_ends_soon=care_ends_soon,
         purposes=PURPOSES,
         new_name=name,
         error=explain(here.language, error) if error else None,

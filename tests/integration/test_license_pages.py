@@ -3,10 +3,12 @@
 import json
 import re
 import secrets
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
-from licensing import administration, loading
+from licensing import administration, languages, loading
+from licensing.store import vendor as vendor_settings
 
 from tests.integration.test_installations import AQ, CR, ENDED, FAX, LOCKED, RED, Here, suspect
 from tests.support.browser import Browser
@@ -66,6 +68,17 @@ def test_the_table_shows_what_there_is_and_nothing_locked(table: Table) -> None:
     assert LOCKED not in text
     assert "Interactive Voice Response" not in text
     assert (table.shows(AQ, "Milano"), table.shows(RED, "Milano")) == ("30", "")
+
+
+def test_care_that_ends_soon_or_has_ended_stands_out(here: Here, table: Table) -> None:
+    fax = here.account.licenses[here.license(FAX)]
+    assert fax.care_until and fax.last_day is None
+    day = languages.language("en").date(fax.care_until)
+    places = [table.path, f"{table.path}/servers/{here.server('Milano')}"]
+    for moved, said in ((timedelta(), f"ends {day}"), (timedelta(days=1), f"ended {day}")):
+        here.cloud.stack.clock.set(datetime.combine(fax.care_until + moved, time(12), UTC))
+        for page in places:
+            assert f'class="soon">{said}<' in Browser(here.cloud).signed_in(GIULIA).get(page).text
 
 
 def test_twenty_channels_over_two_servers(table: Table) -> None:
@@ -371,6 +384,24 @@ def test_from_a_request_file_to_a_license_file_and_back(here: Here, cave: str) -
     assert "The receipt is accepted" in browser.text
     table.open()
     assert table.save(**{table.field(FAX, "Cave"): "9"}) == 200
+
+
+def test_a_server_whose_license_file_has_ended_is_set_online(here: Here, cave: str) -> None:
+    loading.load({"vendor": {"name": "Aurora", "offline_days": 1}}, here.cloud.now)
+    vendor_settings.forget()
+    browser, page = Browser(here.cloud).signed_in(GIULIA), cave.removesuffix("/offline")
+    browser.get(cave)
+    assert browser.post(cave, {"request": Server(here.cloud, machine="cave").offline_request()}).status_code == 200
+    browser.get(page)
+    assert "its license file ends" in browser.text
+    assert "Set online" not in browser.text
+    here.cloud.stack.clock.set(here.cloud.now + timedelta(days=2))
+    browser = Browser(here.cloud).signed_in(GIULIA)
+    browser.get(page)
+    assert "its license file ended" in browser.text
+    assert "Set online" in browser.text
+    assert browser.post(f"{page}/online").status_code == 200
+    assert "This server is online again." in browser.text
 
 
 def test_a_subscription_keeps_a_server_from_going_offline(here: Here) -> None:

@@ -94,6 +94,18 @@ def test_what_ends_within_sixty_days_stands_out(days: int, soon: bool) -> None:
     assert row.ends_soon is soon
 
 
+@pytest.mark.parametrize(
+    ("care_until", "last_day", "soon"),
+    [(-1, None, True), (0, None, True), (60, None, True), (61, None, False), (60, 61, True), (60, 60, False), (-9, -1, False)],
+)
+def test_care_that_ends_before_its_license_stands_out(care_until: int, last_day: int | None, soon: bool) -> None:
+    end = None if last_day is None else TODAY + timedelta(days=last_day)
+    one = license("one", sku="FX", care_until=TODAY + timedelta(days=care_until), last_day=end)
+    two = license("two", sku="FX", care_until=TODAY + timedelta(days=400), last_day=end)
+    [row] = rows(account(one, two), CATALOGUE, NOW)
+    assert (row.care_ends_soon, row.care_until) == (soon, one.care_until)
+
+
 def test_a_row_keeps_its_id_while_quantities_and_servers_change() -> None:
     before = account(license("one"), license("two"))
     after = save(before, one={"ins_a": 3})

@@ -53,6 +53,9 @@ class Row:
     #: Whether nothing of it can be assigned any more.
     over: bool
     ends_soon: bool
+    #: The first day on which care of one of its licenses ends; and whether that stands out.
+    care_until: date | None
+    care_ends_soon: bool
     quantities: Mapping[str, int]
     #: What disabled servers gave back and still run with (B5), by installation.
     freed: Mapping[str, Freed]
@@ -117,9 +120,19 @@ def _row(key: tuple[object, ...], licenses: Iterable[License], catalogue: Catalo
         phases=phases,
         over=over,
         ends_soon=last_day is not None and not over and last_day - today <= NOTICE,
+        care_until=min((license.care_until for license in ordered if license.care_until), default=None),
+        care_ends_soon=any(care_ends_soon(license, today) for license in ordered),
         quantities=quantities,
         freed=freed,
     )
+
+
+def care_ends_soon(license: License, today: date) -> bool:
+    """Whether care ends soon or has ended, of a license that goes on without it. Where both end as one, the license's end tells."""
+    if license.care_until is None or license.phase(today) in _OVER:
+        return False
+    goes_on = license.last_day is None or license.care_until < license.last_day
+    return goes_on and license.care_until - today <= NOTICE
 
 
 def _lasting(license: License) -> tuple[date, date, str]:
