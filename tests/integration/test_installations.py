@@ -286,8 +286,8 @@ def test_licenses_and_version_of_a_read_that_goes_on_are_of_one_moment(
         allocations.save(here.customer_id, here.account.version, wanted, VENDOR, here.cloud.now)
 
     while_it_is_read(monkeypatch, other, 1)
+    cells = [Cell(row.row_id, milano, 30, 20), Cell(row.row_id, bergamo, 10, 10)]
     with pytest.raises(allocations.Overtaken):
-        cells = [Cell(row.row_id, milano, 30, 20), Cell(row.row_id, bergamo, 10, 10)]
         allocations.save_cells(here.customer_id, cells, VENDOR, here.cloud.now)
     assert here.assigned(AQ) == {"Bergamo": 40}
 

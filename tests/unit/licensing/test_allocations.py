@@ -96,7 +96,15 @@ def test_what_ends_within_sixty_days_stands_out(days: int, soon: bool) -> None:
 
 @pytest.mark.parametrize(
     ("care_until", "last_day", "soon"),
-    [(-1, None, True), (0, None, True), (60, None, True), (61, None, False), (60, 61, True), (60, 60, False), (-9, -1, False)],
+    [
+        (-1, None, True),
+        (0, None, True),
+        (60, None, True),
+        (61, None, False),
+        (60, 61, True),
+        (60, 60, False),
+        (-9, -1, False),
+    ],
 )
 def test_care_that_ends_before_its_license_stands_out(care_until: int, last_day: int | None, soon: bool) -> None:
     end = None if last_day is None else TODAY + timedelta(days=last_day)
@@ -217,7 +225,10 @@ def test_what_can_be_used_is_given_first_and_taken_last(
 ) -> None:
     ranks = {f"l{n}": rank for n, (_, rank) in enumerate(sizes)}
     now = account(
-        *(license(f"l{n}", size, care_until=LAST + timedelta(days=n), **USABLE[rank]) for n, (size, rank) in enumerate(sizes))
+        *(
+            license(f"l{n}", size, care_until=LAST + timedelta(days=n), **USABLE[rank])
+            for n, (size, rank) in enumerate(sizes)
+        )
     )
     for wanted in saves:
         [row] = rows(now, CATALOGUE, NOW)
