@@ -12,7 +12,7 @@ from licensing.errors import LicensingError, NameTaken, TooManyChanges
 from licensing.http.pages import Visit, explain, form, page, see_other, visit
 from licensing.rules import access
 from licensing.rules.accounts import Account
-from licensing.rules.allocations import Cell, Merge, Row, rows
+from licensing.rules.allocations import Cell, Merge, Row, care_ends_soon, rows
 from licensing.rules.entitlements import Mode
 from licensing.rules.installations import Overview
 from licensing.store.vendor import catalogue
@@ -24,6 +24,8 @@ router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 
 #: Servers shown at once; the table goes on to the next.
 _COLUMNS = 12
+#: How many rows are shown at once, with what a row and each of its licenses take of it: a page stays below 100 KB.
+_ROOM, _ROW, _LICENSE = 160, 3, 1
 _WHOLE = re.compile(r"[0-9]{1,9}")
 Place = tuple[str, str]
 
@@ -57,6 +59,16 @@ class Entered:
         """What a field holds: what was entered where that was a wish, else what is there."""
         text = self.texts.get(place)
         return str(quantity or "") if text is None or place in self.merge.elsewhere or not self._wished(place) else text
+
+    def used(self, row: Row) -> int:
+        """What would be assigned of a row, with what was entered."""
+        wishes = {place: text for place, text in self.texts.items() if place[0] == row.row_id and self._wished(place)}
+        changes = (
+            int(text or 0) - row.quantities.get(place[1], 0)
+            for place, text in wishes.items()
+            if not text or _WHOLE.fullmatch(text)
+        )
+        return row.used + sum(changes)
 
     def note(self, place: Place) -> str:
         """What a field needs to be looked at for: ``wrong``, ``conflict``, ``elsewhere``, or nothing."""
@@ -95,7 +107,7 @@ def save(customer_id: str) -> Response[str]:
             raise
         entered.row_id = error.members.get("row")
         return _table(here, account, entered, error)
-    return see_other(here, f"/portal/customers/{customer_id}", "saved", after=here.query("after"))
+    return see_other(here, f"/portal/customers/{customer_id}", "saved", **_view(here))
 
 
 @router.post("/portal/customers/<customer_id>/servers")
@@ -135,26 +147,55 @@ def _table(
     names = [each.installation.installation_id for each in servers]
     after = here.query("after")
     start = names.index(after) + 1 if after in names else 0
+    all_rows = rows(account, catalogue(), here.now)
+    pages = _pages(all_rows)
+    ids = [each[0].row_id for each in pages]
+    at = ids.index(here.query("rows")) if here.query("rows") in ids else 0
+    above = sum(map(len, pages[:at]))
+    shown = pages[at] if pages else []
     return page(
         here,
         "licenses",
         error.status if error else 200,
         customer=account.customer,
-        rows=rows(account, catalogue(), here.now),
+        rows=shown,
+        row_place=(above + 1, above + len(shown), len(all_rows)),
+        rows_before=ids[at - 1] if at else None,
+        rows_after=ids[at + 1] if at + 1 < len(ids) else None,
+        view=_view(here),
         today=account.customer.today(here.now),
         servers=servers[start : start + _COLUMNS],
         earlier=_earlier(names, start),
         later=names[start + _COLUMNS - 1] if len(names) > start + _COLUMNS else None,
         place=(start + 1, min(start + _COLUMNS, len(names)), len(names)),
-        after=after if start else "",
         entered=entered,
         lost=_lost(account, entered.merge),
         may_assign=access.may(here.signed_in, "allocation.change"),
         is_open=_is_open,
+        care_ends_soon=care_ends_soon,
         purposes=PURPOSES,
         new_name=name,
         error=explain(here.language, error) if error else None,
     )
+
+
+def _view(here: Visit) -> dict[str, str]:
+    """Which part of the table is shown: after which server, from which row."""
+    return {name: here.query(name) for name in ("after", "rows") if here.query(name)}
+
+
+def _pages(all_rows: list[Row]) -> list[list[Row]]:
+    """The rows as they are shown together, at least one at a time."""
+    pages: list[list[Row]] = []
+    room = 0
+    for row in all_rows:
+        takes = _ROW + _LICENSE * len(row.licenses)
+        if takes > room:
+            pages.append([])
+            room = _ROOM
+        pages[-1].append(row)
+        room -= takes
+    return pages
 
 
 def _earlier(names: list[str], start: int) -> str | None:

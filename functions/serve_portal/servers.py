@@ -149,6 +149,7 @@ def _page(here: Visit, account: Account, installation_id: str, error: LicensingE
         error.status if error else 200,
         customer=account.customer,
         server=seen,
+        today=account.customer.today(here.now),
         usage=server_store.get_usage(installation_id),
         operations=list_operations(
             account.customer.customer_id,

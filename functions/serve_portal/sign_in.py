@@ -29,7 +29,7 @@ def login() -> Response[str]:
     here = visit(router)
     if here.user:
         return see_other(here, _home(here.user))
-    return page(here, "login", email="", next=here.query("next"))
+    return page(here, "login", email="", next=here.query("next"), unsaved=here.query("unsaved"))
 
 
 @router.post("/portal/login")
@@ -41,7 +41,8 @@ def sign_in() -> Response[str]:
     try:
         secret = people.sign_in(email, fields.get("password", ""), here.now)
     except (SignInFailed, TooManyRequests) as error:
-        return page(here, "login", error.status, email=email, next=onward, error=explain(here.language, error))
+        told = explain(here.language, error)
+        return page(here, "login", error.status, email=email, next=onward, unsaved="", error=told)
     here.set_session(secret)
     return see_other(here, onward if _is_ours(onward) else "/portal")
 

@@ -11,6 +11,7 @@ import pytest
 from licensing import activation_keys, administration, identity, people, webhooks
 from licensing.activation_keys import Terms
 from licensing.contract_alerts import NewWebhook
+from licensing.http.addresses import page_of
 from licensing.rules import seats as seat_rules
 from licensing.rules.access import ALLOWED, places
 from licensing.rules.activation_keys import key_pool_id
@@ -161,6 +162,13 @@ def test_the_document_says_what_the_code_does() -> None:
 
 def test_every_action_is_somebody_s() -> None:
     assert all(ALLOWED.values())
+
+
+def test_every_form_is_sent_from_a_page() -> None:
+    """Who comes to its address by reload, or after signing in again, is led there."""
+    routes = {(method, path) for method, path in (route.split() for route in portal_routes())}
+    assert [path for method, path in sorted(routes) if method == "POST" and ("GET", page_of(path)) not in routes] == []
+    assert [path for method, path in sorted(routes) if method == "GET" and page_of(path) != path] == []
 
 
 # ── the matrix ──

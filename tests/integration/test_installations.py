@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,10 @@ from licensing import activation, administration, allocations
 from licensing.contract import Activation
 from licensing.errors import StaleVersion
 from licensing.rules.accounts import Account
+from licensing.rules.allocations import Cell, rows
 from licensing.store import accounts, servers
+from licensing.store.tables import Item
+from licensing.store.vendor import catalogue
 
 from tests.integration.test_failures import before_the_write, faults
 from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, problem
@@ -251,6 +255,58 @@ def test_saves_that_all_read_before_any_writes_give_the_license_away_once(
         if each.license_code == AQ
     ]
     assert told == [40]
+
+
+def while_it_is_read(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], times: int) -> None:
+    """Let somebody else act when a query has brought the licenses of an account, and not yet its version (its next page)."""
+    query, left = Item.query.__func__, times  # type: ignore[attr-defined]
+
+    def paged(cls: Any, *conditions: Any, **options: Any) -> Any:
+        nonlocal left
+        for item in query(cls, *conditions, page_size=1, **options):
+            if item.sk == "PROFILE" and left:
+                still, left = left - 1, 0  # what the other reads is whole
+                act()
+                left = still
+            yield item
+
+    monkeypatch.setattr(Item, "query", classmethod(paged))
+
+
+def test_licenses_and_version_of_a_read_that_goes_on_are_of_one_moment(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    milano, bergamo = here.server("Milano"), here.server("Bergamo")
+    aq = here.account.licenses[here.license(AQ)]
+    row = next(row for row in rows(here.account, catalogue(), here.cloud.now) if aq in row.licenses)
+
+    def other() -> None:
+        wanted = {key: each.allocations for key, each in here.account.licenses.items() if each.state != "locked"}
+        wanted[aq.license_id] = {bergamo: 40}
+        allocations.save(here.customer_id, here.account.version, wanted, VENDOR, here.cloud.now)
+
+    while_it_is_read(monkeypatch, other, 1)
+    cells = [Cell(row.row_id, milano, 30, 20), Cell(row.row_id, bergamo, 10, 10)]
+    with pytest.raises(allocations.Overtaken):
+        allocations.save_cells(here.customer_id, cells, VENDOR, here.cloud.now)
+    assert here.assigned(AQ) == {"Bergamo": 40}
+
+
+def test_an_account_that_changes_whenever_it_is_read_can_not_be_written(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(["Roma", "Torino", "Genova"])
+
+    def other() -> None:
+        administration.create_installation(here.customer_id, next(names), None, "online", VENDOR, here.cloud.now)
+
+    while_it_is_read(monkeypatch, other, 3)
+    before = here.account
+    assert sorted(each.name for each in before.installations.values()) == ["Bergamo", "Milano", "Roma", "Torino"]
+    assert here.account.version == before.version + 1
+    after = replace(before, customer=replace(before.customer, name="Officine"))
+    with pytest.raises(accounts.StaleVersion):
+        accounts.write(before, after, catalogue())
 
 
 def test_a_save_between_reading_and_writing_is_seen(here: Here) -> None:

@@ -1,12 +1,16 @@
 """The license table, the server's page and the offline pages, in a browser without scripts (B3-B5, B8, B9)."""
 
+import html
 import json
 import re
 import secrets
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
-from licensing import administration, loading
+from licensing import administration, languages, loading
+from licensing.http.pages import _MOST_FIELDS as MOST_FIELDS
+from licensing.store import vendor as vendor_settings
 
 from tests.integration.test_installations import AQ, CR, ENDED, FAX, LOCKED, RED, Here, suspect
 from tests.support.browser import Browser
@@ -68,6 +72,18 @@ def test_the_table_shows_what_there_is_and_nothing_locked(table: Table) -> None:
     assert (table.shows(AQ, "Milano"), table.shows(RED, "Milano")) == ("30", "")
 
 
+def test_care_that_ends_soon_or_has_ended_stands_out(here: Here, table: Table) -> None:
+    fax = here.account.licenses[here.license(FAX)]
+    assert fax.care_until
+    assert fax.last_day is None
+    day = languages.language("en").date(fax.care_until)
+    places = [table.path, f"{table.path}/servers/{here.server('Milano')}"]
+    for moved, said in ((timedelta(), f"ends {day}"), (timedelta(days=1), f"ended {day}")):
+        here.cloud.stack.clock.set(datetime.combine(fax.care_until + moved, time(12), UTC))
+        for page in places:
+            assert f'class="soon">{said}<' in Browser(here.cloud).signed_in(GIULIA).get(page).text
+
+
 def test_twenty_channels_over_two_servers(table: Table) -> None:
     assert table.save(**{table.field(AQ, "Milano"): "12", table.field(AQ, "Bergamo"): "8"}) == 200
     assert "Saved." in table.browser.text
@@ -91,6 +107,8 @@ def test_more_than_there_is_comes_back_with_the_reason(table: Table) -> None:
     assert table.save(**{field: "31"}) == 409
     assert "Advanced Queueing: 41 are more than the 40 that can be assigned." in table.browser.text
     assert table.browser.inputs()[field] == "31"
+    assert re.search(r'<tr class="bad">.*?>41</span> / 40<', table.browser.page, re.DOTALL)
+    assert f'<a href="{table.path}" aria-current="page">' in table.browser.page
     assert table.save(**{field: "29"}) == 200
     assert table.here.assigned(AQ) == {"Milano": 29, "Bergamo": 10}
 
@@ -199,14 +217,15 @@ def test_many_servers_are_shown_twelve_at_a_time(here: Here) -> None:
     assert here.assigned(FAX) == {"Milano": 75, "Bergamo": 25}
 
 
-def large(cloud: Cloud, rows: int, servers: int) -> str:
+def large(cloud: Cloud, rows: int, servers: int, licenses_each: int = 1) -> str:
     names = [f"Stabilimento {n}" for n in range(servers)]
     skus = [each["sku"] for each in cloud.stack.document["products"] if not each.get("redundancy")]
     licenses: list[dict[str, Any]] = [
-        {"code": f"BIG-{n:04d}", "sku": skus[n % len(skus)], "quantity": 1200, "care": f"CARE-{n // len(skus)}",
+        {"code": f"BIG-{n:04d}", "sku": skus[n % len(skus)], "quantity": 100 * servers, "care": f"CARE-{n // len(skus)}",
          "last_day": "2029-12-31", "allocations": dict.fromkeys(names, 100)}
         for n in range(rows)
     ]  # fmt: skip
+    licenses = [{**each, "code": f"{each['code']}-{n}"} for each in licenses for n in range(licenses_each)]
     customer = {
         "name": "Grande Gruppo S.p.A.", "tax_id": "IT00159560366", "country": "IT", "time_zone": "Europe/Rome",
         "installations": [{"name": name} for name in names], "licenses": licenses,
@@ -230,13 +249,43 @@ def test_forty_rows_by_twelve_servers_stay_small_and_save_at_once(cloud: Cloud) 
     assert {license.assigned for license in account.licenses.values()} == {99 * 12}
 
 
+def test_many_rows_are_shown_forty_at_a_time(cloud: Cloud) -> None:
+    path = f"/portal/customers/{large(cloud, 81, 13)}"
+    browser, seen = Browser(cloud).signed_in(MARTA), list[str]()
+
+    def follow(label: str) -> None:
+        [address] = re.findall(rf'href="([^"]*)">{label}<', browser.page)
+        browser.get(html.unescape(address))
+
+    browser.get(path)
+    for first, last in ((1, 40), (41, 80), (81, 81)):
+        assert f"Rows {first} to {last} of 81" in browser.text
+        assert len(browser.page.encode()) < 90_000
+        assert len(browser.inputs()) < MOST_FIELDS
+        seen += [value.split()[0] for name, value in browser.inputs().items() if name.startswith("row-")]
+        if last < 81:
+            follow("Next rows")
+    assert "Next rows" not in browser.text
+    assert len(set(seen)) == 81
+    follow("Later")  # the same row on the other servers; a save comes back there
+    [action] = re.findall(r'action="([^"]*/allocations[^"]*)"', browser.page)
+    fields = {name: value for name, value in browser.inputs().items() if re.match("columns|row-|q-", name)}
+    assert list(fields) == ["columns", "row-0", "q-0-0"]
+    for wanted, status in (("777777", 409), ("7", 200)):
+        assert browser.post(html.unescape(action), {**fields, "q-0-0": wanted}).status_code == status
+        assert browser.inputs()["q-0-0"] == wanted
+        assert "Rows 81 to 81 of 81" in browser.text
+    follow("Previous rows")
+    assert "Rows 41 to 80 of 81" in browser.text
+
+
 def test_what_is_more_than_one_write_is_refused_as_a_whole(cloud: Cloud) -> None:
-    customer_id = large(cloud, 90, 2)
+    customer_id = large(cloud, 1, 2, licenses_each=90)
     browser = Browser(cloud).signed_in(MARTA)
     browser.get(f"/portal/customers/{customer_id}")
     inputs = browser.inputs()
     changed = {
-        name: "1" if name.startswith("q-") else value
+        name: "90" if name.startswith("q-") else value
         for name, value in inputs.items()
         if re.match("columns|row-|q-", name)
     }
@@ -371,6 +420,24 @@ def test_from_a_request_file_to_a_license_file_and_back(here: Here, cave: str) -
     assert "The receipt is accepted" in browser.text
     table.open()
     assert table.save(**{table.field(FAX, "Cave"): "9"}) == 200
+
+
+def test_a_server_whose_license_file_has_ended_is_set_online(here: Here, cave: str) -> None:
+    loading.load({"vendor": {"name": "Aurora", "offline_days": 1}}, here.cloud.now)
+    vendor_settings.forget()
+    browser, page = Browser(here.cloud).signed_in(GIULIA), cave.removesuffix("/offline")
+    browser.get(cave)
+    assert browser.post(cave, {"request": Server(here.cloud, machine="cave").offline_request()}).status_code == 200
+    browser.get(page)
+    assert "its license file ends" in browser.text
+    assert "Set online" not in browser.text
+    here.cloud.stack.clock.set(here.cloud.now + timedelta(days=2))
+    browser = Browser(here.cloud).signed_in(GIULIA)
+    browser.get(page)
+    assert "its license file ended" in browser.text
+    assert "Set online" in browser.text
+    assert browser.post(f"{page}/online").status_code == 200
+    assert "This server is online again." in browser.text
 
 
 def test_a_subscription_keeps_a_server_from_going_offline(here: Here) -> None:

@@ -1,13 +1,15 @@
 """Sessions, passwords, and the pages' armor."""
 
+import html
 import re
 
 import pytest
+from licensing import administration
 from licensing.store.people import SessionItem
 
 from infra.local.users import PASSWORD
 from tests.integration.test_failures import faults
-from tests.support.cloud import Cloud
+from tests.support.cloud import TAX_ID, Cloud
 from tests.support.visitor import GIULIA, MARTA, Visitor, links, signed_in
 
 #: Differs from page to page, and says nothing.
@@ -115,6 +117,21 @@ def test_who_is_not_signed_in_is_led_back_to_what_was_asked_for(cloud: Cloud) ->
         "/portal/login", {"email": MARTA, "password": PASSWORD, "next": "/portal/customers?search=officine"}
     )
     assert answer.headers["location"] == "/portal/customers?search=officine"
+
+
+def test_who_sends_a_form_after_the_session_has_ended_is_told_and_led_back_to_its_page(cloud: Cloud) -> None:
+    visitor = signed_in(cloud, GIULIA)
+    customer = f"/portal/customers/{administration.find_account(TAX_ID).customer.customer_id}"
+    cloud.http.post(visitor.origin + "/local/clock", json={"advance_seconds": 13 * 3600})
+    sent = visitor.post(f"{customer}/allocations?after=ins_1", {"row-0": "x"})
+    visitor.get(sent.headers["location"])
+    assert "Nothing was saved" in visitor.page
+    onward = html.unescape(re.findall('name="next" value="([^"]*)"', visitor.page)[0])
+    answer = visitor.post("/portal/login", {"email": GIULIA, "password": PASSWORD, "next": onward})
+    answer = visitor.get(answer.headers["location"])
+    assert answer.headers["location"] == f"{customer}?after=ins_1"
+    assert visitor.get(answer.headers["location"]).status_code == 200
+    assert visitor.get(f"{customer}/explode").status_code == 404
 
 
 @pytest.mark.parametrize(

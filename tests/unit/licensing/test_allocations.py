@@ -94,6 +94,26 @@ def test_what_ends_within_sixty_days_stands_out(days: int, soon: bool) -> None:
     assert row.ends_soon is soon
 
 
+@pytest.mark.parametrize(
+    ("care_until", "last_day", "soon"),
+    [
+        (-1, None, True),
+        (0, None, True),
+        (60, None, True),
+        (61, None, False),
+        (60, 61, True),
+        (60, 60, False),
+        (-9, -1, False),
+    ],
+)
+def test_care_that_ends_before_its_license_stands_out(care_until: int, last_day: int | None, soon: bool) -> None:
+    end = None if last_day is None else TODAY + timedelta(days=last_day)
+    one = license("one", sku="FX", care_until=TODAY + timedelta(days=care_until), last_day=end)
+    two = license("two", sku="FX", care_until=TODAY + timedelta(days=400), last_day=end)
+    [row] = rows(account(one, two), CATALOGUE, NOW)
+    assert (row.care_ends_soon, row.care_until) == (soon, one.care_until)
+
+
 def test_a_row_keeps_its_id_while_quantities_and_servers_change() -> None:
     before = account(license("one"), license("two"))
     after = save(before, one={"ins_a": 3})
@@ -190,6 +210,41 @@ def test_no_sequence_of_saves_exceeds_a_license_and_each_server_gets_what_was_sa
         for each in now.licenses.values():
             assert 0 <= sum(each.allocations.values()) <= each.quantity
             assert all(n > 0 for n in each.allocations.values())
+
+
+USABLE: list[dict[str, Any]] = [{}, {"first_day": TODAY + timedelta(days=9)}, {"state": "suspended"}]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 12), st.sampled_from([0, 1, 2])), min_size=1, max_size=5),
+    st.lists(quantities, max_size=6),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_can_be_used_is_given_first_and_taken_last(
+    sizes: list[tuple[int, int]], saves: list[dict[str, int]]
+) -> None:
+    ranks = {f"l{n}": rank for n, (_, rank) in enumerate(sizes)}
+    now = account(
+        *(
+            license(f"l{n}", size, care_until=LAST + timedelta(days=n), **USABLE[rank])
+            for n, (size, rank) in enumerate(sizes)
+        )
+    )
+    for wanted in saves:
+        [row] = rows(now, CATALOGUE, NOW)
+        try:
+            after = save(now, **spread(row, wanted, {}))
+        except QuantityExceeded:
+            continue
+        for key, rank in ranks.items():
+            for at in SERVERS:
+                more = after.licenses[key].allocations.get(at, 0) - now.licenses[key].allocations.get(at, 0)
+                for other, theirs in ranks.items():
+                    if more > 0 and theirs < rank:
+                        assert after.licenses[other].assigned == after.licenses[other].quantity
+                    if more < 0 and theirs > rank:
+                        assert at not in after.licenses[other].allocations
+        now = after
 
 
 @given(quantities)

@@ -37,6 +37,7 @@ from licensing.errors import (
     PayloadTooLarge,
     Unauthorized,
 )
+from licensing.http.addresses import page_of
 from licensing.http.api import BODY_LIMIT, Handler, handles
 from licensing.http.requests import body_bytes, origin
 from licensing.languages import Language
@@ -194,6 +195,7 @@ def page(visit: Visit, template: str, status: int = 200, **facts: Any) -> Respon
     """A page from ``templates/portal/<template>.html``."""
     told = {
         "visit": visit,
+        "address": page_of(visit.event.path),
         "user": visit.user,
         "language": visit.language,
         "languages": languages.LANGUAGES,
@@ -255,11 +257,15 @@ def pages() -> APIGatewayHttpResolver:
     @handles(app, LicensingError)
     def refused(error: LicensingError) -> Response[str]:
         if isinstance(error, Unauthorized):
-            return see_other(here(), f"/portal/login?{urlencode({'next': _asked_for(app)})}")
+            sent = "yes" if app.current_event.request_context.http.method == "POST" else ""
+            return see_other(here(), "/portal/login", next=_address(app, app.current_event.path), unsaved=sent)
         return sorry(here(), error)
 
     @handles(app, NotFoundError)
     def not_found(_: NotFoundError) -> Response[str]:
+        path = app.current_event.path
+        if app.current_event.request_context.http.method == "GET" and page_of(path) != path:
+            return see_other(here(), _address(app, page_of(path)))
         return sorry(here(), NotFound())
 
     @handles(app, Exception)
@@ -277,12 +283,10 @@ def pages() -> APIGatewayHttpResolver:
     return app
 
 
-def _asked_for(app: APIGatewayHttpResolver) -> str:
-    """Where to go on after signing in: what was asked for, unless it was to do something."""
-    event = app.current_event
-    if event.request_context.http.method != "GET":
-        return ""
-    return event.path + (f"?{event.raw_query_string}" if event.raw_query_string else "")
+def _address(app: APIGatewayHttpResolver, path: str) -> str:
+    """A path with the query of the request."""
+    query = app.current_event.raw_query_string
+    return f"{path}?{query}" if query else path
 
 
 def entry(app: APIGatewayHttpResolver) -> Handler:

@@ -27,6 +27,8 @@ from licensing.rules.vendor import Application, Catalogue
 #: What ends within so many days stands out.
 NOTICE = timedelta(days=60)
 _OVER: frozenset[Phase] = frozenset({"ended", "refunded"})
+#: What can be used is given out before what can't be used yet, and that before what is suspended.
+_USABLE: Mapping[Phase, int] = {"in_force": 0, "upcoming": 1, "suspended": 2}
 
 #: Quantities by installation, by license.
 Allocations = Mapping[str, Mapping[str, int]]
@@ -34,10 +36,10 @@ Allocations = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The licenses of one application, type, term and care plan; the longest-lasting first.
+    """The licenses of one application, type, term and care plan: what is in force first, then the longest-lasting.
 
-    ``row_id`` begins with the application's id and stays the same as long as what makes the row does. ``phase`` is that of all its
-    licenses, None where they differ.
+    ``row_id`` begins with the application's id and stays the same as long as what makes the row does. ``phases`` are those of the
+    licenses, in their order.
     """
 
     row_id: str
@@ -47,10 +49,13 @@ class Row:
     care: str | None
     last_day: date | None
     licenses: tuple[License, ...]
-    phase: Phase | None
+    phases: tuple[Phase, ...]
     #: Whether nothing of it can be assigned any more.
     over: bool
     ends_soon: bool
+    #: The first day on which care of one of its licenses ends; and whether that stands out.
+    care_until: date | None
+    care_ends_soon: bool
     quantities: Mapping[str, int]
     #: What disabled servers gave back and still run with (B5), by installation.
     freed: Mapping[str, Freed]
@@ -64,6 +69,11 @@ class Row:
     def used(self) -> int:
         """What is assigned."""
         return sum(self.quantities.values())
+
+    @property
+    def phase(self) -> Phase | None:
+        """That of all its licenses; None where they differ."""
+        return self.phases[0] if len(set(self.phases)) == 1 else None
 
 
 def rows(account: Account, catalogue: Catalogue, now: datetime) -> list[Row]:
@@ -86,7 +96,7 @@ def rows(account: Account, catalogue: Catalogue, now: datetime) -> list[Row]:
 
 
 def _row(key: tuple[object, ...], licenses: Iterable[License], catalogue: Catalogue, today: date, now: datetime) -> Row:
-    ordered = tuple(sorted(licenses, key=_lasting))
+    ordered = tuple(sorted(licenses, key=lambda license: (_USABLE.get(license.phase(today), 0), _lasting(license))))
     product = catalogue.products[ordered[0].sku]
     quantities: dict[str, int] = {}
     freed: dict[str, Freed] = {}
@@ -97,8 +107,8 @@ def _row(key: tuple[object, ...], licenses: Iterable[License], catalogue: Catalo
             if what.until > now:
                 had = freed.get(at, Freed(0, what.until))
                 freed[at] = Freed(had.quantity + what.quantity, max(had.until, what.until))
-    phases = {license.phase(today) for license in ordered}
-    last_day, over = ordered[0].last_day, bool(phases & _OVER)
+    phases = tuple(license.phase(today) for license in ordered)
+    last_day, over = ordered[0].last_day, phases[0] in _OVER
     return Row(
         row_id=f"{product.application}.{hashlib.sha256(repr(key).encode()).hexdigest()[:10]}",
         application=catalogue.applications[product.application],
@@ -107,12 +117,22 @@ def _row(key: tuple[object, ...], licenses: Iterable[License], catalogue: Catalo
         care=ordered[0].care,
         last_day=last_day,
         licenses=ordered,
-        phase=phases.pop() if len(phases) == 1 else None,
+        phases=phases,
         over=over,
         ends_soon=last_day is not None and not over and last_day - today <= NOTICE,
+        care_until=min((license.care_until for license in ordered if license.care_until), default=None),
+        care_ends_soon=any(care_ends_soon(license, today) for license in ordered),
         quantities=quantities,
         freed=freed,
     )
+
+
+def care_ends_soon(license: License, today: date) -> bool:
+    """Whether care ends soon or has ended, of a license that goes on without it. Where both end as one, the license's end tells."""
+    if license.care_until is None or license.phase(today) in _OVER:
+        return False
+    goes_on = license.last_day is None or license.care_until < license.last_day
+    return goes_on and license.care_until - today <= NOTICE
 
 
 def _lasting(license: License) -> tuple[date, date, str]:
@@ -134,8 +154,9 @@ def held(account: Account, now: datetime) -> Allocations:
 def spread(row: Row, wanted: Mapping[str, int], kept: Allocations) -> dict[str, dict[str, int]]:
     """What each of the row's licenses gives to each server, so that the servers named in ``wanted`` get their quantities.
 
-    The rule: what is too much is taken from the license that ends its care first; what is missing comes from the licenses that the
-    server has already, then from the longest-lasting. What is ``kept`` by a license file that is out stays.
+    The rule: what is too much is taken from the row's last license, a suspended one or the one that ends its care first; what is
+    missing comes from licenses in force, of these from what the server has already, then from the longest-lasting; after these
+    from upcoming and suspended ones. What is ``kept`` by a license file that is out stays.
 
     Raises QuantityExceeded where the row has less.
     """
@@ -151,8 +172,11 @@ def spread(row: Row, wanted: Mapping[str, int], kept: Allocations) -> dict[str, 
             if (taken := min(at(server) - wanted[server], has - stays)) > 0:
                 given[license.license_id][server] = has - taken
     for server in sorted(wanted):
-        here_already = [license for license in row.licenses if given[license.license_id].get(server)]
-        for license in [*here_already, *row.licenses]:
+        ranked = sorted(
+            zip(row.phases, row.licenses, strict=True),
+            key=lambda each: (_USABLE.get(each[0], 0), not given[each[1].license_id].get(server)),
+        )
+        for _, license in ranked:
             own = given[license.license_id]
             if (more := min(wanted[server] - at(server), license.quantity - sum(own.values()))) > 0:
                 own[server] = own.get(server, 0) + more

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from licensing.errors import InstallationInUse, NameTaken, NotFound
 from licensing.rules.accounts import Account, Freed, Installation, License, Status, change_installation, status
-from licensing.rules.allocations import NOTICE, check_mode
+from licensing.rules.allocations import NOTICE, care_ends_soon, check_mode
 from licensing.rules.entitlements import Phase
 from licensing.rules.heartbeat import Rung, rung, silent_days, validate_before
 from licensing.rules.sequence import ServerState, recent_heals
@@ -23,6 +23,7 @@ class Item:
     quantity: int
     phase: Phase
     ends_soon: bool
+    care_ends_soon: bool
     freed: Freed | None = None
 
 
@@ -40,6 +41,8 @@ class Overview:
     heals: int
     items: tuple[Item, ...]
     customer_id: str
+    #: Whether it has an offline license that has not ended (B9).
+    file_out: bool
 
 
 def overview(
@@ -63,6 +66,7 @@ def overview(
         heals=len(recent_heals(state, now)),
         items=tuple(_items(account, installation_id, catalogue, now)),
         customer_id=account.customer.customer_id,
+        file_out=installation.offline is not None and installation.offline.is_out(now),
     )
 
 
@@ -79,7 +83,8 @@ def _items(account: Account, installation_id: str, catalogue: Catalogue, now: da
         soon = license.last_day is not None and timedelta() <= license.last_day - today <= NOTICE
         quantity = license.allocations.get(installation_id, 0)
         application = catalogue.applications[product.application]
-        found.append(Item(license, product, application, quantity, phase, soon, freed))
+        care_soon = care_ends_soon(license, today)
+        found.append(Item(license, product, application, quantity, phase, soon, care_soon, freed))
     return sorted(found, key=lambda item: (item.application.name.casefold(), item.license.code))
 
 

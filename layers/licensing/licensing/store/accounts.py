@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -26,6 +26,8 @@ V = TypeVar("V")
 _PART_ITEMS = 90
 #: The directory of customers is kept in so many parts, to be walked in parallel.
 SHARDS = 16
+#: So often an account that changes while it is read is read again; then the older version stands.
+_READS = 3
 #: The indexes by last day are written in so many parts.
 RENEWAL_SHARDS = 4
 
@@ -119,8 +121,20 @@ class ListedItem(Item, discriminator="listed"):
 
 
 def read(customer_id: str) -> Account | None:
-    """A customer's whole account, strongly consistent; None where there is none."""
-    return _account(tables.read(lambda: list(Item.query(customer_id, consistent_read=True))))
+    """A customer's whole account, strongly consistent; None where there is none.
+
+    A query is no snapshot: it goes page by page, and of a write that commits meanwhile it may hold a part. So the version is read
+    first, and what is written under it is refused if a document turns out to be newer. Where the sheet moved on, all is read again.
+    """
+    account = None
+    for _ in range(_READS):
+        sheet = tables.find(SheetItem, customer_id, "SHEET")
+        version = int(sheet.version) if sheet else 0
+        found = _account(tables.read(lambda: list(Item.query(customer_id, consistent_read=True))))
+        account = replace(found, version=version) if found else None
+        if found is None or found.version == version:
+            break
+    return account
 
 
 def look_at(customer_id: str) -> tuple[Account, list[User]] | None:

@@ -106,6 +106,8 @@ def write(call: Callable[[], T]) -> T:
                 failed = frozenset(place for place, code in enumerate(reasons) if code.startswith("ConditionalCheck"))
                 if failed:
                     raise ConditionFailed(failed) from error
+                # A conflict is tried again without reading again: what a write builds upon is in its conditions (of an account,
+                # its version), so they fail now if the other write changed that.
                 if not _CONFLICTS.intersection(reasons) or attempt == _CONFLICT_TRIES - 1:
                     raise
             time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  jitter, not a secret
