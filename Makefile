@@ -17,7 +17,7 @@ export AWS_DEFAULT_REGION ?= eu-south-1
 # How many seeds `make simulation` runs.
 SEEDS ?= 2000
 
-.PHONY: help run test simulation soak lint types imports validate build openapi messages e2e clean
+.PHONY: help run test slow simulation soak lint types imports validate build openapi messages e2e clean
 
 help: ## What there is
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -26,8 +26,11 @@ run: $(READY) ## The whole system on this machine, with demo data (PORT=8001)
 	@exec $(BIN)/python -m infra.local $(if $(PORT),--port $(PORT))
 
 test: $(READY) ## Unit, integration and template tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m 'not slow'
 	$(BIN)/python -m pytest -q tests/simulation/test_simulation.py  # in a process of its own: moto has one memory for all
+
+slow: $(READY) ## The tests that take more than their share: death at every call, large pools, months of alerts
+	$(BIN)/python -m pytest -n 2 --dist load -q -m slow tests/integration
 
 simulation: $(READY) ## The simulation: SEEDS=2000 runs, and the bugs made on purpose
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)

@@ -222,6 +222,7 @@ def test_importing_again_changes_nothing_and_an_old_preview_is_refused(cloud: Cl
 
 
 @pytest.mark.parametrize("fault", ["timeout_after", "timeout_before", "throttle"])
+@pytest.mark.slow
 def test_an_interrupted_import_is_completed_by_a_repeat(
     cloud: Cloud, server: Server, customer_id: str, fault: str
 ) -> None:

@@ -379,6 +379,7 @@ def go_on(cloud: Cloud, day: date) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.slow
 def test_wherever_it_dies_each_alert_reaches_everybody_once(cloud: Cloud, after: bool) -> None:
     day, _ = begin(cloud)
     with dying(cloud, -1, after) as writes:
@@ -445,6 +446,7 @@ def test_trouble_with_mail_or_bus_is_tried_again(quiet_cloud: Cloud, service: st
     assert len(subscriber.events()) == 1
 
 
+@pytest.mark.slow
 def test_months_with_late_failed_and_doubled_runs_and_renewals_are_told_exactly(quiet_cloud: Cloud) -> None:
     """A part of the year that ``tests/simulation/alerts_year.py`` goes through."""
     from tests.simulation.alerts_year import simulate

@@ -267,6 +267,7 @@ def test_an_intake_survives_trouble_and_is_not_doubled(cloud: Cloud, erp: Api, f
 
 
 @pytest.mark.parametrize("key", ["k" * 20, None])
+@pytest.mark.slow
 def test_dying_between_any_two_calls_loses_nothing_and_doubles_nothing(cloud: Cloud, key: str | None) -> None:
     """The process is gone before its n-th call to AWS, for every n; then the ERP tries again."""
     headers = {"idempotency_key": key} if key else {}

@@ -130,6 +130,7 @@ def test_a_heartbeat_is_refused_by_its_own_write_once_the_lease_has_ended(cloud:
         store.renew(pool.pool_id, 0, named, now + 600, now)
 
 
+@pytest.mark.slow
 def test_a_login_storm_on_a_large_pool_fills_it_to_the_last_seat(cloud: Cloud, server: Server) -> None:
     pool, caller = prepared(cloud, server, 200)
     calls = [leasing(pool, caller, n) for n in range(250)]
