@@ -16,7 +16,7 @@ from licensing.errors import (
 from licensing.rules.operations import ANYONE
 from licensing.rules.people import VENDOR as VENDOR_ORGANIZATION
 from licensing.rules.people import Invitation, User
-from licensing.store import accounts
+from licensing.store import accounts, tables
 from licensing.store import people as store
 from licensing.store.operations import OperationItem
 from typer.testing import CliRunner
@@ -380,6 +380,22 @@ def test_a_removal_that_dies_before_the_user_pool_leaves_an_account_that_belongs
     assert Visitor(cloud).sign_in(ENRICO).status_code == 403
     path = invite(cloud, ENRICO)
     assert accept(Visitor(cloud), path) == 303
+
+
+def test_who_is_removed_and_joins_again_at_once_keeps_the_new_account(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transact = tables.transact
+
+    def then_joins_again(fill: tables.Also) -> None:
+        transact(fill)
+        if store.find_by_email(ENRICO) is None:
+            monkeypatch.setattr(tables, "transact", transact)
+            assert accept(Visitor(cloud), invite(cloud, ENRICO), "Enrico Galli") == 303
+
+    monkeypatch.setattr(tables, "transact", then_joins_again)
+    people.remove(officine(), user(ENRICO).user_id, VENDOR, cloud.now)
+    assert Visitor(cloud).sign_in(ENRICO, CHOSEN).status_code == 303
 
 
 # ── teams ──

@@ -60,7 +60,10 @@ def sign_in(email: str, password: str, now: datetime) -> str:
     if not is_email(email):
         raise SignInFailed
     limit_store.count_try(limits.SIGN_INS, email_key(email), now)
-    user = store.get(user_pool.sign_in(email, password))
+    user_pool.sign_in(email, password)
+    user = store.find_by_email(
+        email
+    )  # and not by the account's id, which is another once a lost account was made again
     if user is None:
         raise SignInFailed
     return begin_session(user, now)
@@ -234,48 +237,55 @@ def find_reset(secret: str, now: datetime) -> User:
 
 
 def reset_password(secret: str, password: str, by: Origin, now: datetime) -> User:
-    """Choose a new password; all sessions so far are over. Raises LinkInvalid, PasswordRefused."""
+    """Choose a new password; all sessions so far are over. Dying before its end leaves the link good, to be used again.
+
+    Raises LinkInvalid, PasswordRefused.
+    """
     user_pool.check_password(password)
     user = find_reset(secret, now)
-    user_pool.set_password(user.email, password)
     by = replace(by, kind=user.kind, id=user.user_id, name=user.name)
-    return _end_sessions(
-        lambda: find_reset(secret, now), by, now, lambda transaction: store.use_reset_in(transaction, secret)
-    )
+    _end_sessions(lambda: find_reset(secret, now), by, now)
+    user_pool.put_user(user.email, password)  # an account that got lost is made again
+    try:
+        tables.transact(lambda transaction: store.use_reset_in(transaction, secret))
+    except tables.ConditionFailed as error:
+        raise LinkInvalid from error
+    user_pool.sign_out(user.email)
+    return _reread(user.user_id)
 
 
 def change_password(user: User, current: str, password: str, by: Origin, now: datetime) -> User:
-    """Replace a password by who knows it; all sessions so far are over. Raises SignInFailed, PasswordRefused, TooManyRequests."""
+    """Replace a password by who knows it; all sessions so far are over. Dying before its end leaves the old password, with which
+    it can be done again.
+
+    Raises SignInFailed, PasswordRefused, TooManyRequests.
+    """
     user_pool.check_password(password)
     limit_store.count_try(limits.SIGN_INS, email_key(user.email), now)
     user_pool.sign_in(user.email, current)
+    _end_sessions(lambda: _reread(user.user_id), by, now)
     user_pool.set_password(user.email, password)
-    return _end_sessions(lambda: _reread(user.user_id), by, now)
+    user_pool.sign_out(user.email)
+    return _reread(user.user_id)
 
 
-def _end_sessions(
-    find: Callable[[], User],
-    by: Origin,
-    now: datetime,
-    also: tables.Also = tables.nothing,
-) -> User:
-    """End all sessions of who has another password now. ``find`` is asked again when another write came between."""
+def _end_sessions(find: Callable[[], User], by: Origin, now: datetime) -> None:
+    """End all sessions of who is about to have another password: dying in between may leave no session of a thief's.
 
-    def attempt() -> User:
+    ``find`` is asked again when another write came between.
+    """
+
+    def attempt() -> None:
         user = find()
         told = operation(user.organization, by, "person.password_changed", now, user.user_id)
 
         def fill(transaction: TransactWrite) -> None:
-            also(transaction)
             store.put_in(transaction, replace(user, sessions=user.sessions + 1))
             record_in(transaction, told)
 
         tables.transact(fill)
-        return user
 
-    user = tables.unraced(attempt)
-    user_pool.sign_out(user.email)
-    return _reread(user.user_id)
+    tables.unraced(attempt)
 
 
 def change_profile(
@@ -348,7 +358,8 @@ def remove(organization: str, user_id: str, by: Origin, now: datetime) -> None:
         return user
 
     user = tables.unraced(attempt)
-    if user.email:
+    # Who was invited again meanwhile has the account already that would be deleted here.
+    if user.email and store.find_by_email(user.email) is None:
         user_pool.delete_user(user.email)
 
 
