@@ -28,7 +28,18 @@ from licensing.errors import (
 from licensing.operations import operation, record_in
 from licensing.rules import limits
 from licensing.rules.operations import Origin
-from licensing.rules.people import VENDOR, Invitation, Notification, Role, User, email_key, is_email, organization_kind
+from licensing.rules.people import (
+    VENDOR,
+    Invitation,
+    Notification,
+    Role,
+    User,
+    email_key,
+    is_contact,
+    is_email,
+    organization_kind,
+    roles_by_reseller,
+)
 from licensing.store import accounts, tables
 from licensing.store import limits as limit_store
 from licensing.store import people as store
@@ -84,12 +95,14 @@ def invite(
 ) -> None:  # fmt: skip
     """Invite an e-mail address into an organization: the link in the e-mail is good for two weeks, an earlier one not any more.
 
-    An address that has an account elsewhere is invited all the same: who is known is not told.
+    An address that has an account elsewhere is invited all the same: who is known is not told. What a reseller may make of
+    somebody is ``rules.people.roles_by_reseller``.
 
     Raises EmailInvalid, AlreadyRegistered, TooManyRequests.
     """
     invitation = replace(invitation, email=email_key(invitation.email))
     secret = _check_invitation(invitation, now)
+    invitation = replace(invitation, roles=_granted(invitation))
     _mail("invitation", invitation.email, secret)
     _put_invitation(secret, invitation, by, now, also)
 
@@ -117,8 +130,7 @@ def _check_invitation(invitation: Invitation, now: datetime) -> str:
 def _put_invitation(
     secret: str, invitation: Invitation, by: Origin, now: datetime, also: tables.Also = tables.nothing
 ) -> None:
-    earlier = [key for key, (each, _) in store.invitations(invitation.organization, now).items()
-               if each.email == invitation.email]  # fmt: skip
+    earlier = _open_invitations(invitation.organization, invitation.email, now)
 
     def fill(transaction: TransactWrite) -> None:
         reference = store.put_invitation_in(transaction, secret, invitation, now + INVITATION_LIFE)
@@ -129,6 +141,17 @@ def _put_invitation(
     limit_store.counting(limits.INVITATIONS, invitation.organization, now, fill)
     for reference in earlier:  # dying here leaves two links, each good for the same
         _withdraw(invitation.organization, reference)
+
+
+def _open_invitations(organization: str, email: str, now: datetime) -> list[str]:
+    found = store.invitations(organization, now)
+    return [key for key, (each, _) in found.items() if each.email == email_key(email)]
+
+
+def withdraw_invitations(organization: str, email: str, now: datetime) -> None:
+    """Let all open invitations of an address end: none may lead back in who is out."""
+    for reference in _open_invitations(organization, email, now):
+        _withdraw(organization, reference)
 
 
 def withdraw_invitation(organization: str, reference: str, by: Origin, now: datetime) -> None:
@@ -165,11 +188,42 @@ def register(email: str, now: datetime) -> None:
 
 
 def find_invitation(secret: str, now: datetime) -> Invitation:
-    """The open invitation that a link names. Raises LinkInvalid."""
+    """The open invitation that a link names, with the roles that it still gives. Raises LinkInvalid."""
     invitation = store.find_invitation(secret, now)
-    if invitation is None:
+    if invitation is None or not _stands(invitation):
         raise LinkInvalid
-    return invitation
+    return replace(invitation, roles=_granted(invitation))
+
+
+def _stands(invitation: Invitation) -> bool:
+    """Whether what an invitation rests on is still so: the address a registered contact, the reseller the customer's."""
+    by_reseller = _is_by_reseller(invitation)
+    if not (by_reseller or invitation.as_contact):
+        return True
+    if organization_kind(invitation.organization) == "reseller":
+        reseller = store.resellers().get(invitation.organization)
+        return reseller is not None and is_contact(invitation.email, reseller.contacts)
+    customer = accounts.get_customer(invitation.organization)
+    if customer is None or (by_reseller and invitation.invited_from not in customer.reseller_ids):
+        return False
+    return not invitation.as_contact or is_contact(invitation.email, customer.contacts)
+
+
+def _is_by_reseller(invitation: Invitation) -> bool:
+    of_customer = organization_kind(invitation.organization) == "customer"
+    return of_customer and organization_kind(invitation.invited_from) == "reseller"
+
+
+def _granted(invitation: Invitation) -> tuple[Role, ...]:
+    """The roles that an invitation gives now: a reseller's may say more than is its to give."""
+    if "administrator" not in invitation.roles or not _is_by_reseller(invitation):
+        return invitation.roles
+    customer = accounts.get_customer(invitation.organization)
+    return roles_by_reseller(
+        invitation.roles,
+        is_contact=customer is not None and is_contact(invitation.email, customer.contacts),
+        has_administrator=any("administrator" in each.roles for each in store.members(invitation.organization)),
+    )
 
 
 def accept(secret: str, name: str, password: str, language: str, by: Origin, now: datetime) -> User:
@@ -200,6 +254,7 @@ def accept(secret: str, name: str, password: str, language: str, by: Origin, now
     except tables.ConditionFailed as error:
         raise (AlreadyRegistered if store.find_by_email(invitation.email) else LinkInvalid) from error
     logger.info("registered", user_id=user_id, organization=user.organization)
+    withdraw_invitations(user.organization, user.email, now)  # dying before this leaves it to the person's removal
     return _reread(user_id)
 
 
@@ -342,7 +397,12 @@ def change_roles(organization: str, user_id: str, roles: tuple[Role, ...], by: O
 
 
 def remove(organization: str, user_id: str, by: Origin, now: datetime) -> None:
-    """Take a member out of an organization: the account is gone, and with it its sessions. Raises NotFound, LastAdministrator."""
+    """Take a member out of an organization: the account is gone, with its sessions and what invitations it has left.
+
+    Raises NotFound, LastAdministrator.
+    """
+    # Before: to a member they are good for nothing, and none is left when this dies before its end.
+    withdraw_invitations(organization, _member(organization, user_id).email, now)
 
     def attempt() -> User:
         user = _member(organization, user_id)
@@ -416,9 +476,14 @@ def send_registration(message: Message, queued_at: float, now: datetime) -> None
         if customer is not None and not customer.deleted:
             # A secret of its own for each, and the same one when the message comes twice.
             secret = identity.digest(message.secret, customer_id)
-            invitation = Invitation(message.email, customer_id, ("administrator",), language=customer.language)
-            until = now + INVITATION_LIFE
+            invitation = Invitation(
+                message.email, customer_id, ("administrator",), language=customer.language, as_contact=True
+            )
+            until, earlier = now + INVITATION_LIFE, _open_invitations(customer_id, message.email, now)
             tables.transact(partial(_put_invitation_in, secret=secret, invitation=invitation, until=until))
+            for reference in earlier:
+                if reference != store.reference(secret):
+                    _withdraw(customer_id, reference)
             send_invitation(Message(kind="invitation", email=message.email, secret=secret), queued_at, now)
 
 
