@@ -63,6 +63,15 @@ class Message(BaseModel):
     secret: str
 
 
+class AccessRequest(BaseModel):
+    """What the mail queue carries when somebody without an invitation is to be let into a customer that has people already."""
+
+    kind: Literal["access_request"] = "access_request"
+    email: str
+    customer_id: str
+    reseller_id: str
+
+
 # ── sessions ──
 
 
@@ -185,6 +194,12 @@ def register(email: str, now: datetime) -> None:
         return
     limit_store.count_try(limits.LINKS_BY_MAIL, email_key(email), now)
     _mail("registration", email_key(email), identity.new_secret())
+
+
+def ask_for_access(email: str, customer_id: str, reseller_id: str) -> None:
+    """Ask a customer's administrators to invite somebody; where it has none, the reseller that ordered for it."""
+    message = AccessRequest(email=email_key(email), customer_id=customer_id, reseller_id=reseller_id)
+    mail.queue(deployment.mail_queue_url(), message.model_dump())
 
 
 def find_invitation(secret: str, now: datetime) -> Invitation:
@@ -501,6 +516,24 @@ def send_password_reset(message: Message, queued_at: float, now: datetime) -> No
         return
     link = f"{vendor_settings(now).portal_url}/portal/reset/{message.secret}"
     _send("password_reset", user.email, user.language, now, link=link, user=user)
+
+
+def send_access_request(message: AccessRequest, now: datetime) -> None:
+    """Mail who may invite into a customer that somebody wants to be. Raises what SES and DynamoDB raise."""
+    customer = accounts.get_customer(message.customer_id)
+    if customer is None or customer.deleted:
+        return
+    recipients = [each.email for each in store.members(message.customer_id) if "administrator" in each.roles]
+    if not recipients and (reseller := store.resellers().get(message.reseller_id)):
+        recipients = [each.email for each in reseller.contacts if each.email]
+    if not recipients:
+        logger.warning("nobody_to_ask", customer_id=message.customer_id)
+        return
+    vendor = vendor_settings(now)
+    link = f"{vendor.portal_url}/portal/customers/{customer.customer_id}/people"
+    facts = {"customer": customer, "email": message.email, "link": link}
+    mail.send(mail.compose("access_request", customer.language, vendor, recipients, facts), recipients, vendor)
+    logger.info("mailed", template="access_request")
 
 
 def _send(template: str, email: str, tag: str | None, now: datetime, **facts: object) -> None:
