@@ -245,7 +245,10 @@ def list_invitations(customer_id: CustomerId) -> InvitationList:
 def invite(
     customer_id: CustomerId, body: Annotated[NewInvitation, Body()], idempotency_key: IdempotencyKey = None
 ) -> Response[str]:
-    """By an e-mail with a link. Inviting an address again sends another link, and lets the earlier one end."""
+    """By an e-mail with a link. Inviting an address again sends another link, and lets the earlier one end.
+
+    A reseller makes an administrator of the first one and of registered contacts; anybody else it invites is a contract owner.
+    """
     user, now = user_caller(app), deployment.now()
     customer = customers.account_for(user, customer_id, "people.invite").customer
     invitation = Invitation(
@@ -255,6 +258,7 @@ def invite(
         body.name,
         body.language or customer.language,
         user.name,
+        user.organization,
     )
     answer = InvitationSent(email=body.email, valid_until=now + people.INVITATION_LIFE)
 

@@ -10,9 +10,8 @@ from pydantic import Field, TypeAdapter
 
 processor = BatchProcessor(event_type=EventType.SQS)
 #: What the queue carries; ``kind`` tells which.
-messages: TypeAdapter[people.Message | customers.RequestMessage | orders.Message] = TypeAdapter(
-    Annotated[people.Message | customers.RequestMessage | orders.Message, Field(discriminator="kind")]
-)
+Message = people.Message | people.AccessRequest | customers.RequestMessage | orders.Message
+messages: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 
 def send(record: SQSRecord) -> None:
@@ -21,6 +20,8 @@ def send(record: SQSRecord) -> None:
     message = messages.validate_json(record.body)
     if isinstance(message, customers.RequestMessage):
         customers.send_request(message, sent_at, now)
+    elif isinstance(message, people.AccessRequest):
+        people.send_access_request(message, now)
     elif isinstance(message, orders.Message):
         orders.send(message, sent_at, now)
     else:

@@ -101,7 +101,7 @@ def _invitation(
     language = dict(forms.languages()).get(fields.get("language", "")) and fields["language"]
     return Invitation(
         fields.get("email", ""), organization, roles, fields.get("name", "")[:128], language or here.language.tag,
-        here.signed_in.name,
+        here.signed_in.name, here.signed_in.organization,
     )  # fmt: skip
 
 

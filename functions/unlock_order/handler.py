@@ -8,6 +8,8 @@ from licensing import orders
 from licensing.contract_orders import Forward
 from licensing.errors import (
     AlreadyUnlocked,
+    EmailInvalid,
+    ForwardingOver,
     InvalidRequest,
     LicensingError,
     OrderNumberWrong,
@@ -15,6 +17,7 @@ from licensing.errors import (
     UnlockLinkInvalid,
 )
 from licensing.http.pages import Visit, entry, explain, form, page, pages, see_other, visit
+from licensing.rules.orders import link_forwards
 from licensing.texts import mark
 from pydantic import ValidationError
 
@@ -49,7 +52,7 @@ def unlock(secret: str) -> Response[str]:
         orders.unlock_by_link(_whole(secret), number, here.now, here.by)
     except UnlockLinkInvalid:
         return _incomplete(here)
-    except (OrderNumberWrong, AlreadyUnlocked, TooManyRequests, InvalidRequest) as error:
+    except (OrderNumberWrong, AlreadyUnlocked, EmailInvalid, ForwardingOver, TooManyRequests, InvalidRequest) as error:
         return _page(here, secret, error, fields.get("email", ""))
     return see_other(here, f"/unlock/{_whole(secret)}", "unlocked")
 
@@ -74,7 +77,8 @@ def _page(here: Visit, secret: str, error: LicensingError | None = None, email: 
     told = {"error": explain(here.language, error)} if error and not isinstance(error, AlreadyUnlocked) else {}
     again = isinstance(error, AlreadyUnlocked)
     status = error.status if error else 200
-    return page(here, "unlock", status, found=found, again=again, email=email, **told)
+    forwards = link_forwards(found.order, here.now)
+    return page(here, "unlock", status, found=found, again=again, email=email, forwards=forwards, **told)
 
 
 def _whole(secret: str) -> str:

@@ -735,6 +735,77 @@ def test_who_does_not_manage_a_customer_lets_nobody_into_it_but_its_registered_c
     assert [each["to"] for each in mails(cloud)[:-1]] == [["rafael.moreira@clinicaboavista.example"]]
 
 
+def by_link(cloud: Cloud, path: str, email: str) -> None:
+    browser = Browser(cloud)
+    assert browser.send(browser.get(path), order_number="TP-1", email=email).status_code == 200
+
+
+def test_a_link_makes_a_stranger_no_administrator_but_asks_those_there_are(cloud: Cloud, erp: Api) -> None:
+    erp.order()
+    path = link(cloud)
+    browser = Browser(cloud)
+    page = browser.send(browser.get(path), order_number="TP-1")
+    mailed = len(mails(cloud))
+    assert browser.send(page, order_number="TP-1", email="mallory@x.example").status_code == 200
+    [mail, *_] = mails(cloud)
+    assert len(mails(cloud)) == mailed + 1
+    assert mail["to"] == ["giulia.ferrario@officinelombarde.example"]
+    assert "mallory@x.example" in mail["text"]
+    assert f"/portal/customers/{account().customer.customer_id}/people" in mail["text"]
+    assert not people.invitations(account().customer.customer_id, cloud.now)
+
+
+def test_a_link_makes_a_registered_contact_administrator(cloud: Cloud, erp: Api) -> None:
+    named = stranger(contact={"name": "Luc", "email": "luc@acme.example"})
+    erp.order(customer=named)
+    path = link(cloud)
+    unlocked(cloud, path, "TP-1")
+    by_link(cloud, path, "Luc@acme.example")
+    assert mails(cloud)[0]["to"] == ["luc@acme.example"]
+    customer_id = administration.find_account(named["tax_id"]).customer.customer_id
+    [(invitation, _)] = people.invitations(customer_id, cloud.now).values()
+    assert (invitation.roles, invitation.as_contact) == (("administrator",), True)
+
+
+def test_a_link_makes_a_stranger_a_contract_owner_where_there_is_nobody(cloud: Cloud, erp: Api) -> None:
+    erp.order(customer=stranger())
+    path = link(cloud)
+    unlocked(cloud, path, "TP-1")
+    for _ in range(2):
+        by_link(cloud, path, "luc@acme.example")
+    customer_id = administration.find_account("FR40303265045").customer.customer_id
+    [(invitation, _)] = people.invitations(customer_id, cloud.now).values()
+    assert invitation.roles == ("contract_owner",)
+
+
+def test_a_link_lets_the_reseller_s_contacts_into_its_team(cloud: Cloud, erp: Api) -> None:
+    order_id = erp.order()["order_id"]
+    path = link(cloud)
+    unlocked(cloud, path, "TP-1")
+    by_link(cloud, path, "ordini@telefoniapadana.example")
+    [(invitation, _)] = people.invitations(stored(order_id).reseller_id, cloud.now).values()
+    assert (invitation.email, invitation.roles) == ("ordini@telefoniapadana.example", ())
+    assert not people.invitations(account().customer.customer_id, cloud.now)
+
+
+def test_a_link_forwards_for_two_weeks_and_shows_the_order_only_from_then_on(cloud: Cloud, erp: Api) -> None:
+    erp.order()
+    path = link(cloud)
+    unlocked(cloud, path, "TP-1")
+    browser = Browser(cloud)
+    page = browser.get(path)
+    assert 'name="email"' in page.text
+    cloud.http.post(cloud.stack.sites[0].url + "/local/clock", json={"advance_days": 14})
+    mailed = len(mails(cloud))
+    refused = browser.send(page, order_number="TP-1", email="mallory@x.example")
+    assert refused.status_code == 410
+    assert 'name="email"' not in refused.text
+    page = browser.get(path)
+    assert page.status_code == 200
+    assert "<form" not in page.text.partition("<main")[2].partition("</main>")[0]
+    assert len(mails(cloud)) == mailed
+
+
 # ── what becomes of the e-mail ──
 
 

@@ -4,7 +4,8 @@ import re
 import threading
 
 import pytest
-from licensing import people, user_pool
+from licensing import customers, identity, people, user_pool
+from licensing.contract_customers import CustomerChange
 from licensing.errors import (
     AlreadyRegistered,
     LastAdministrator,
@@ -16,7 +17,7 @@ from licensing.errors import (
 from licensing.rules.operations import ANYONE
 from licensing.rules.people import VENDOR as VENDOR_ORGANIZATION
 from licensing.rules.people import Invitation, User
-from licensing.store import accounts
+from licensing.store import accounts, tables
 from licensing.store import people as store
 from licensing.store.operations import OperationItem
 from typer.testing import CliRunner
@@ -24,7 +25,7 @@ from typer.testing import CliRunner
 from infra.operator.cli import app
 from tests.integration.test_failures import faults
 from tests.support.cloud import TAX_ID, VENDOR, Cloud
-from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Visitor, links, signed_in
+from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller, Visitor, links, signed_in
 
 NEW = "anna.neri@officinelombarde.example"
 CHOSEN = "chosen by the invited"
@@ -52,6 +53,13 @@ def invite(cloud: Cloud, email: str = NEW, **changes: object) -> str:
 def accept(visitor: Visitor, path: str, name: str = "Anna Neri") -> int:
     visitor.get(path)
     return visitor.post(path, {"name": name, "password": CHOSEN, "password_again": CHOSEN}).status_code
+
+
+def is_dead(path: str, cloud: Cloud) -> bool:
+    """Whether a link leads nowhere, neither by the page nor past it."""
+    with pytest.raises(LinkInvalid):
+        people.accept(path.rpartition("/")[2], "Anna Neri", CHOSEN, "en", ANYONE, cloud.now)
+    return Visitor(cloud).get(path).status_code == 404
 
 
 def actions() -> list[str]:
@@ -262,8 +270,6 @@ def test_a_contact_who_has_an_account_is_told_so_by_mail_only(cloud: Cloud) -> N
 
 
 def test_a_contact_of_a_deleted_customer_is_a_stranger(cloud: Cloud) -> None:
-    from licensing import customers
-
     contact(cloud, NEW, officine())
     customers.delete(user(MARTA), officine(), VENDOR, cloud.now)
     Visitor(cloud).submit("/portal/register", email=NEW)
@@ -277,6 +283,103 @@ def test_a_registration_that_is_delivered_twice_makes_one_invitation(cloud: Clou
         people.send_registration(message, cloud.now.timestamp(), cloud.now)
     assert len({path for _, _, path in links(cloud)}) == 1
     assert len(store.invitations(officine(), cloud.now)) == 1
+
+
+def test_of_several_registrations_the_last_link_is_good(cloud: Cloud) -> None:
+    contact(cloud, NEW, officine())
+    for _ in range(2):
+        Visitor(cloud).submit("/portal/register", email=NEW)
+        links(cloud)
+    [(_, _, second), (_, _, first)] = links(cloud)
+    assert is_dead(first, cloud)
+    assert accept(Visitor(cloud), second) == 303
+
+
+def test_a_registration_is_good_as_long_as_the_address_is_a_contact(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contact(cloud, NEW, officine())
+    Visitor(cloud).submit("/portal/register", email=NEW)
+    [(_, _, path)] = links(cloud)
+    monkeypatch.setattr(customers, "withdraw_invitations", lambda *_: None)  # as if that died
+    customers.set_contacts(user(MARTA), officine(), [], VENDOR, cloud.now)
+    assert is_dead(path, cloud)
+    assert store.find_by_email(NEW) is None
+
+
+def test_a_contact_who_is_taken_out_has_no_open_invitation_any_more(cloud: Cloud) -> None:
+    contact(cloud, NEW, officine())
+    path = invite(cloud)
+    customers.set_contacts(user(MARTA), officine(), [], VENDOR, cloud.now)
+    assert not store.invitations(officine(), cloud.now)
+    assert is_dead(path, cloud)
+
+
+def leave_open(cloud: Cloud, email: str = NEW) -> str:
+    """A second open invitation of an address, as one is left when what withdraws the earlier ones dies."""
+    secret = identity.new_secret()
+    invitation, until = Invitation(email, officine(), ("administrator",)), cloud.now + people.INVITATION_LIFE
+    tables.transact(lambda transaction: store.put_invitation_in(transaction, secret, invitation, until) and None)
+    return f"/portal/invitations/{secret}"
+
+
+def test_who_has_joined_has_no_open_invitation_any_more(cloud: Cloud) -> None:
+    path = invite(cloud)
+    leave_open(cloud)
+    assert accept(Visitor(cloud), path) == 303
+    assert not store.invitations(officine(), cloud.now)
+
+
+def test_who_is_removed_does_not_come_back_by_another_invitation(cloud: Cloud) -> None:
+    path = leave_open(cloud, ENRICO)
+    people.remove(officine(), user(ENRICO).user_id, VENDOR, cloud.now)
+    assert is_dead(path, cloud)
+    assert store.find_by_email(ENRICO) is None
+
+
+# ── what a reseller may ──
+
+
+def by_reseller(cloud: Cloud, email: str = NEW) -> str:
+    base = f"/portal/customers/{officine()}"
+    sent = {"email": email, "roles": "administrator", "language": "en"}
+    assert signed_in(cloud, PAOLO).submit(f"{base}/people", f"{base}/invitations", **sent).status_code == 303
+    return links(cloud)[0][2]
+
+
+def test_a_reseller_makes_nobody_an_administrator_where_there_is_one(cloud: Cloud) -> None:
+    assert accept(Visitor(cloud), by_reseller(cloud)) == 303
+    assert user(NEW).roles == ("contract_owner",)
+
+
+def test_a_reseller_makes_no_administrator_by_the_api_either(cloud: Cloud) -> None:
+    body = {"email": NEW, "roles": ["administrator"]}
+    assert Caller(cloud, PAOLO).call("POST", f"/v1/customers/{officine()}/invitations", body).status_code == 202
+    [(invitation, _)] = store.invitations(officine(), cloud.now).values()
+    assert (invitation.roles, invitation.invited_from) == (("contract_owner",), user(PAOLO).organization)
+
+
+def test_a_reseller_makes_a_registered_contact_administrator(cloud: Cloud) -> None:
+    contact(cloud, NEW, officine())
+    assert accept(Visitor(cloud), by_reseller(cloud)) == 303
+    assert user(NEW).roles == ("administrator",)
+
+
+def test_a_reseller_makes_the_first_administrator_and_no_second_by_an_invitation_from_before(cloud: Cloud) -> None:
+    for email in (GIULIA, ENRICO):
+        found = user(email)
+        tables.transact(lambda transaction, found=found: store.delete_in(transaction, found))  # type: ignore[misc]
+    first, second = by_reseller(cloud, "first@example.com"), by_reseller(cloud, "second@example.com")
+    assert accept(Visitor(cloud), first) == accept(Visitor(cloud), second) == 303
+    assert user("first@example.com").roles == ("administrator",)
+    assert user("second@example.com").roles == ("contract_owner",)
+
+
+def test_a_reseller_s_invitation_ends_when_it_loses_the_customer(cloud: Cloud) -> None:
+    path = by_reseller(cloud)
+    customers.change(user(MARTA), officine(), CustomerChange(reseller_ids=[]), VENDOR, cloud.now)
+    assert is_dead(path, cloud)
+    assert store.find_by_email(NEW) is None
 
 
 # ── roles ──
@@ -380,6 +483,22 @@ def test_a_removal_that_dies_before_the_user_pool_leaves_an_account_that_belongs
     assert Visitor(cloud).sign_in(ENRICO).status_code == 403
     path = invite(cloud, ENRICO)
     assert accept(Visitor(cloud), path) == 303
+
+
+def test_who_is_removed_and_joins_again_at_once_keeps_the_new_account(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transact = tables.transact
+
+    def then_joins_again(fill: tables.Also) -> None:
+        transact(fill)
+        if store.find_by_email(ENRICO) is None:
+            monkeypatch.setattr(tables, "transact", transact)
+            assert accept(Visitor(cloud), invite(cloud, ENRICO), "Enrico Galli") == 303
+
+    monkeypatch.setattr(tables, "transact", then_joins_again)
+    people.remove(officine(), user(ENRICO).user_id, VENDOR, cloud.now)
+    assert Visitor(cloud).sign_in(ENRICO, CHOSEN).status_code == 303
 
 
 # ── teams ──

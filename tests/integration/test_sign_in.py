@@ -4,7 +4,9 @@ import html
 import re
 
 import pytest
-from licensing import administration
+from licensing import administration, user_pool
+from licensing.errors import TemporarilyUnavailable
+from licensing.store import people as people_store
 from licensing.store.people import SessionItem
 
 from infra.local.users import PASSWORD
@@ -208,6 +210,64 @@ def test_a_reset_is_mailed_once_good_for_an_hour_used_once_and_ends_all_sessions
     assert visitor.get("/portal/me").status_code == 200
     assert old.get("/portal/me").status_code == 303
     assert visitor.get(path).status_code == 404
+    assert Visitor(cloud).sign_in(GIULIA, new).status_code == 303
+
+
+@pytest.mark.parametrize("dies_at", ["AdminSetUserPassword", "AdminUserGlobalSignOut"])
+def test_a_change_of_password_that_dies_leaves_no_other_session_and_can_be_done_again(
+    cloud: Cloud, dies_at: str
+) -> None:
+    thief, visitor, new = signed_in(cloud, GIULIA), signed_in(cloud, GIULIA), "a better password"
+    fields = {"current_password": PASSWORD, "password": new, "password_again": new}
+    with faults(cloud, "cognito-identity-provider", "throttle", dies_at) as hit:
+        assert visitor.post("/portal/me/password", fields).status_code == 503
+    assert hit
+    assert thief.get("/portal/me").status_code == 303
+    again = Visitor(cloud)
+    current = PASSWORD if dies_at == "AdminSetUserPassword" else new
+    assert again.sign_in(GIULIA, current).status_code == 303
+    assert (
+        again.submit("/portal/me", "/portal/me/password", **fields | {"current_password": current}).status_code == 303
+    )
+    assert Visitor(cloud).sign_in(GIULIA, new).status_code == 303
+
+
+def test_a_change_of_password_that_cannot_end_the_sessions_changes_nothing(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(transaction: object, user: object) -> None:
+        raise TemporarilyUnavailable
+
+    visitor, new = signed_in(cloud, GIULIA), "a better password"
+    with monkeypatch.context() as patched:
+        patched.setattr(people_store, "put_in", dies)
+        fields = {"current_password": PASSWORD, "password": new, "password_again": new}
+        assert visitor.post("/portal/me/password", fields).status_code == 503
+    assert visitor.post("/portal/me/password", fields).status_code == 303
+
+
+@pytest.mark.parametrize("dies_at", ["AdminCreateUser", "AdminSetUserPassword", "AdminUserGlobalSignOut"])
+def test_a_reset_that_dies_leaves_no_session(cloud: Cloud, dies_at: str) -> None:
+    thief, visitor, new = signed_in(cloud, GIULIA), Visitor(cloud), "a better password"
+    visitor.submit("/portal/reset", email=GIULIA)
+    path = links(cloud)[0][2]
+    visitor.get(path)
+    with faults(cloud, "cognito-identity-provider", "throttle", dies_at) as hit:
+        assert visitor.post(path, {"password": new, "password_again": new}).status_code == 503
+    assert hit
+    assert thief.get("/portal/me").status_code == 303
+    if dies_at != "AdminUserGlobalSignOut":
+        assert Visitor(cloud).submit(path, password=new, password_again=new).status_code == 303
+    assert Visitor(cloud).sign_in(GIULIA, new).status_code == 303
+
+
+def test_a_reset_makes_an_account_again_that_the_user_pool_lost(cloud: Cloud) -> None:
+    user_pool.delete_user(GIULIA)
+    visitor, new = Visitor(cloud), "a better password"
+    visitor.submit("/portal/reset", email=GIULIA)
+    path = links(cloud)[0][2]
+    visitor.get(path)
+    assert visitor.post(path, {"password": new, "password_again": new}).status_code == 303
     assert Visitor(cloud).sign_in(GIULIA, new).status_code == 303
 
 

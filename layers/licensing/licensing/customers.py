@@ -22,12 +22,13 @@ from licensing.contract_customers import (
 )
 from licensing.errors import EmailInvalid, InvalidRequest, NotFound, TaxIdExists
 from licensing.operations import operation, record_in
+from licensing.people import withdraw_invitations
 from licensing.rules import access
 from licensing.rules.access import Action
 from licensing.rules.accounts import Account, Customer, Listed
 from licensing.rules.listing import ListState, is_wanted, list_state
 from licensing.rules.operations import Origin
-from licensing.rules.people import VENDOR, User, is_email
+from licensing.rules.people import VENDOR, User, is_contact, is_email
 from licensing.rules.tax_ids import normalize
 from licensing.rules.vendor import Contact
 from licensing.store import accounts, activation_requests, people, servers, tables
@@ -242,12 +243,19 @@ def answer_request(user: User, customer_id: str, reseller_id: str, grant: bool, 
 
 
 def set_contacts(user: User, customer_id: str, contacts: list[ContactBody], by: Origin, now: datetime) -> Account:
-    """Replace a customer's registered contacts. Raises NotFound, Forbidden, EmailInvalid."""
-    account_for(user, customer_id, "customer.change")
+    """Replace a customer's registered contacts; open invitations of those taken out end.
+
+    Raises NotFound, Forbidden, EmailInvalid.
+    """
+    before = account_for(user, customer_id, "customer.change").customer.contacts
     checked = checked_contacts(contacts)
-    return _change(
+    after = _change(
         customer_id, by, "customer.changed", now, lambda each: replace(each, contacts=checked), ["contacts"]
     )  # fmt: skip
+    for each in before:  # dying before this leaves invitations of contacts that are none: nobody can accept them
+        if each.email and not is_contact(each.email, checked):
+            withdraw_invitations(customer_id, each.email, now)
+    return after
 
 
 def checked_contacts(contacts: Iterable[ContactBody]) -> tuple[Contact, ...]:

@@ -99,6 +99,13 @@ class UnlockLinkInvalid(LicensingError):
     detail = mark("This unlock link is not complete, or was never sent.")
 
 
+class ForwardingOver(LicensingError):
+    """Raised when an unlock link is to pass an activation on more than two weeks after the unlocking (B2)."""
+
+    code, status = "FORWARDING_OVER", 410
+    detail = mark("This link does not pass the activation on any more. Ask the reseller for an invitation.")
+
+
 class FormExpired(LicensingError):
     """Raised when a form comes from another site, or from a page of another session."""
 

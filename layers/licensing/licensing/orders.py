@@ -6,7 +6,6 @@ dies, no order is without its e-mail, and no e-mail without its order.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -31,6 +30,8 @@ from licensing.errors import (
     AlreadyUnlocked,
     CustomerDeleted,
     CustomerDetailsMissing,
+    EmailInvalid,
+    ForwardingOver,
     LicensingError,
     NotFound,
     OrderCancelled,
@@ -48,7 +49,7 @@ from licensing.rules.accounts import Account, Customer
 from licensing.rules.heartbeat import local_date
 from licensing.rules.operations import Operation, Origin
 from licensing.rules.orders import DeliveryState, ListedOrder, Order, Steps
-from licensing.rules.people import VENDOR, Invitation, Reseller, User, email_key
+from licensing.rules.people import VENDOR, Invitation, Reseller, User, email_key, is_contact, is_email
 from licensing.rules.vendor import Contact
 from licensing.store import accounts, servers, tables
 from licensing.store import limits as limit_store
@@ -497,22 +498,56 @@ def forward(user: User, order_id: str, email: str, now: datetime, by: Origin) ->
     Raises NotFound, Forbidden, OrderCancelled, TooManyRequests.
     """
     order, _ = _for(user, order_id, "order.change")
-    _forward(order, email, user.name, now, by)
+    customer = _forwarded(order, now, by)
+    if order.reseller_id in customer.reseller_ids:
+        _invite(
+            Invitation(
+                email, customer.customer_id, ("administrator",), language=customer.language,
+                invited_by=user.name, invited_from=user.organization,
+            ), now, by,
+        )  # fmt: skip
+    else:  # who does not manage a customer lets nobody into it but its registered contacts
+        people.register(email, now)
 
 
 def forward_by_link(secret: str, number: str, email: str, now: datetime, by: Origin) -> None:
-    """The same by who has the link, and knows the number; only once it is unlocked.
+    """The same by who has the link, and knows the number: for two weeks from the unlocking.
 
-    Raises UnlockLinkInvalid, OrderNumberWrong, TooManyRequests, OrderCancelled.
+    Whoever has a link may be anybody. So it makes administrators of nobody but the customer's registered contacts, and lets the
+    reseller's own contacts into its team. Another address is invited as the contract owner of a customer that has no people yet;
+    where there are people, its administrators are asked. The answer is the same for all.
+
+    Raises EmailInvalid, UnlockLinkInvalid, OrderNumberWrong, TooManyRequests, OrderCancelled, ForwardingOver.
     """
+    if not is_email(email):
+        raise EmailInvalid
     order = find_by_link(secret, now).order
     limit_store.count_try(limits.UNLOCKS, order.order_id, now)
     if order.unlocked_at is None or not rules.is_number(order, number):
         raise OrderNumberWrong
-    _forward(order, email, "", now, by)
+    if not rules.link_forwards(order, now):
+        raise ForwardingOver
+    customer = _forwarded(order, now, by)
+    reseller = people_store.resellers().get(order.reseller_id)
+    members = people_store.members(customer.customer_id)
+    if is_contact(email, customer.contacts):
+        people.register(email, now)
+    elif reseller and is_contact(email, reseller.contacts):
+        _invite(Invitation(email, reseller.reseller_id, language=reseller.language, as_contact=True), now, by)
+    elif order.reseller_id not in customer.reseller_ids or any(each.email == email_key(email) for each in members):
+        people.register(email, now)
+    elif members:
+        people.ask_for_access(email, customer.customer_id, order.reseller_id)
+    else:
+        _invite(
+            Invitation(
+                email, customer.customer_id, ("contract_owner",), language=customer.language, invited_from=order.reseller_id
+            ), now, by,
+        )  # fmt: skip
 
 
-def _forward(order: Order, email: str, invited_by: str, now: datetime, by: Origin) -> None:
+def _forwarded(order: Order, now: datetime, by: Origin) -> Customer:
+    """Whose licenses are forwarded, which is counted and recorded."""
     if order.cancelled_at:
         raise OrderCancelled
     customer = accounts.get_customer(order.customer_id)
@@ -520,15 +555,14 @@ def _forward(order: Order, email: str, invited_by: str, now: datetime, by: Origi
         raise CustomerDeleted
     told = _told(order, by, "order.forwarded", now)
     limit_store.counting(limits.FORWARDS, order.order_id, now, lambda transaction: record_in(transaction, told))
-    if order.reseller_id in customer.reseller_ids:
-        invitation = Invitation(
-            email, customer.customer_id, ("administrator",), language=customer.language, invited_by=invited_by
-        )
-        with suppress(AlreadyRegistered):
-            people.invite(invitation, by, now)
-            return
-    # Who has an account is told so; and who does not manage a customer lets nobody into it but its registered contacts.
-    people.register(email, now)
+    return customer
+
+
+def _invite(invitation: Invitation, now: datetime, by: Origin) -> None:
+    try:
+        people.invite(invitation, by, now)
+    except AlreadyRegistered:  # which is told to the address only
+        people.register(invitation.email, now)
 
 
 # ── the e-mail ──

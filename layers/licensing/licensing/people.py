@@ -28,7 +28,18 @@ from licensing.errors import (
 from licensing.operations import operation, record_in
 from licensing.rules import limits
 from licensing.rules.operations import Origin
-from licensing.rules.people import VENDOR, Invitation, Notification, Role, User, email_key, is_email, organization_kind
+from licensing.rules.people import (
+    VENDOR,
+    Invitation,
+    Notification,
+    Role,
+    User,
+    email_key,
+    is_contact,
+    is_email,
+    organization_kind,
+    roles_by_reseller,
+)
 from licensing.store import accounts, tables
 from licensing.store import limits as limit_store
 from licensing.store import people as store
@@ -52,6 +63,15 @@ class Message(BaseModel):
     secret: str
 
 
+class AccessRequest(BaseModel):
+    """What the mail queue carries when somebody without an invitation is to be let into a customer that has people already."""
+
+    kind: Literal["access_request"] = "access_request"
+    email: str
+    customer_id: str
+    reseller_id: str
+
+
 # ── sessions ──
 
 
@@ -60,7 +80,10 @@ def sign_in(email: str, password: str, now: datetime) -> str:
     if not is_email(email):
         raise SignInFailed
     limit_store.count_try(limits.SIGN_INS, email_key(email), now)
-    user = store.get(user_pool.sign_in(email, password))
+    user_pool.sign_in(email, password)
+    user = store.find_by_email(
+        email
+    )  # and not by the account's id, which is another once a lost account was made again
     if user is None:
         raise SignInFailed
     return begin_session(user, now)
@@ -81,12 +104,14 @@ def invite(
 ) -> None:  # fmt: skip
     """Invite an e-mail address into an organization: the link in the e-mail is good for two weeks, an earlier one not any more.
 
-    An address that has an account elsewhere is invited all the same: who is known is not told.
+    An address that has an account elsewhere is invited all the same: who is known is not told. What a reseller may make of
+    somebody is ``rules.people.roles_by_reseller``.
 
     Raises EmailInvalid, AlreadyRegistered, TooManyRequests.
     """
     invitation = replace(invitation, email=email_key(invitation.email))
     secret = _check_invitation(invitation, now)
+    invitation = replace(invitation, roles=_granted(invitation))
     _mail("invitation", invitation.email, secret)
     _put_invitation(secret, invitation, by, now, also)
 
@@ -114,8 +139,7 @@ def _check_invitation(invitation: Invitation, now: datetime) -> str:
 def _put_invitation(
     secret: str, invitation: Invitation, by: Origin, now: datetime, also: tables.Also = tables.nothing
 ) -> None:
-    earlier = [key for key, (each, _) in store.invitations(invitation.organization, now).items()
-               if each.email == invitation.email]  # fmt: skip
+    earlier = _open_invitations(invitation.organization, invitation.email, now)
 
     def fill(transaction: TransactWrite) -> None:
         reference = store.put_invitation_in(transaction, secret, invitation, now + INVITATION_LIFE)
@@ -126,6 +150,17 @@ def _put_invitation(
     limit_store.counting(limits.INVITATIONS, invitation.organization, now, fill)
     for reference in earlier:  # dying here leaves two links, each good for the same
         _withdraw(invitation.organization, reference)
+
+
+def _open_invitations(organization: str, email: str, now: datetime) -> list[str]:
+    found = store.invitations(organization, now)
+    return [key for key, (each, _) in found.items() if each.email == email_key(email)]
+
+
+def withdraw_invitations(organization: str, email: str, now: datetime) -> None:
+    """Let all open invitations of an address end: none may lead back in who is out."""
+    for reference in _open_invitations(organization, email, now):
+        _withdraw(organization, reference)
 
 
 def withdraw_invitation(organization: str, reference: str, by: Origin, now: datetime) -> None:
@@ -161,12 +196,49 @@ def register(email: str, now: datetime) -> None:
     _mail("registration", email_key(email), identity.new_secret())
 
 
+def ask_for_access(email: str, customer_id: str, reseller_id: str) -> None:
+    """Ask a customer's administrators to invite somebody; where it has none, the reseller that ordered for it."""
+    message = AccessRequest(email=email_key(email), customer_id=customer_id, reseller_id=reseller_id)
+    mail.queue(deployment.mail_queue_url(), message.model_dump())
+
+
 def find_invitation(secret: str, now: datetime) -> Invitation:
-    """The open invitation that a link names. Raises LinkInvalid."""
+    """The open invitation that a link names, with the roles that it still gives. Raises LinkInvalid."""
     invitation = store.find_invitation(secret, now)
-    if invitation is None:
+    if invitation is None or not _stands(invitation):
         raise LinkInvalid
-    return invitation
+    return replace(invitation, roles=_granted(invitation))
+
+
+def _stands(invitation: Invitation) -> bool:
+    """Whether what an invitation rests on is still so: the address a registered contact, the reseller the customer's."""
+    by_reseller = _is_by_reseller(invitation)
+    if not (by_reseller or invitation.as_contact):
+        return True
+    if organization_kind(invitation.organization) == "reseller":
+        reseller = store.resellers().get(invitation.organization)
+        return reseller is not None and is_contact(invitation.email, reseller.contacts)
+    customer = accounts.get_customer(invitation.organization)
+    if customer is None or (by_reseller and invitation.invited_from not in customer.reseller_ids):
+        return False
+    return not invitation.as_contact or is_contact(invitation.email, customer.contacts)
+
+
+def _is_by_reseller(invitation: Invitation) -> bool:
+    of_customer = organization_kind(invitation.organization) == "customer"
+    return of_customer and organization_kind(invitation.invited_from) == "reseller"
+
+
+def _granted(invitation: Invitation) -> tuple[Role, ...]:
+    """The roles that an invitation gives now: a reseller's may say more than is its to give."""
+    if "administrator" not in invitation.roles or not _is_by_reseller(invitation):
+        return invitation.roles
+    customer = accounts.get_customer(invitation.organization)
+    return roles_by_reseller(
+        invitation.roles,
+        is_contact=customer is not None and is_contact(invitation.email, customer.contacts),
+        has_administrator=any("administrator" in each.roles for each in store.members(invitation.organization)),
+    )
 
 
 def accept(secret: str, name: str, password: str, language: str, by: Origin, now: datetime) -> User:
@@ -197,6 +269,7 @@ def accept(secret: str, name: str, password: str, language: str, by: Origin, now
     except tables.ConditionFailed as error:
         raise (AlreadyRegistered if store.find_by_email(invitation.email) else LinkInvalid) from error
     logger.info("registered", user_id=user_id, organization=user.organization)
+    withdraw_invitations(user.organization, user.email, now)  # dying before this leaves it to the person's removal
     return _reread(user_id)
 
 
@@ -234,48 +307,55 @@ def find_reset(secret: str, now: datetime) -> User:
 
 
 def reset_password(secret: str, password: str, by: Origin, now: datetime) -> User:
-    """Choose a new password; all sessions so far are over. Raises LinkInvalid, PasswordRefused."""
+    """Choose a new password; all sessions so far are over. Dying before its end leaves the link good, to be used again.
+
+    Raises LinkInvalid, PasswordRefused.
+    """
     user_pool.check_password(password)
     user = find_reset(secret, now)
-    user_pool.set_password(user.email, password)
     by = replace(by, kind=user.kind, id=user.user_id, name=user.name)
-    return _end_sessions(
-        lambda: find_reset(secret, now), by, now, lambda transaction: store.use_reset_in(transaction, secret)
-    )
+    _end_sessions(lambda: find_reset(secret, now), by, now)
+    user_pool.put_user(user.email, password)  # an account that got lost is made again
+    try:
+        tables.transact(lambda transaction: store.use_reset_in(transaction, secret))
+    except tables.ConditionFailed as error:
+        raise LinkInvalid from error
+    user_pool.sign_out(user.email)
+    return _reread(user.user_id)
 
 
 def change_password(user: User, current: str, password: str, by: Origin, now: datetime) -> User:
-    """Replace a password by who knows it; all sessions so far are over. Raises SignInFailed, PasswordRefused, TooManyRequests."""
+    """Replace a password by who knows it; all sessions so far are over. Dying before its end leaves the old password, with which
+    it can be done again.
+
+    Raises SignInFailed, PasswordRefused, TooManyRequests.
+    """
     user_pool.check_password(password)
     limit_store.count_try(limits.SIGN_INS, email_key(user.email), now)
     user_pool.sign_in(user.email, current)
+    _end_sessions(lambda: _reread(user.user_id), by, now)
     user_pool.set_password(user.email, password)
-    return _end_sessions(lambda: _reread(user.user_id), by, now)
+    user_pool.sign_out(user.email)
+    return _reread(user.user_id)
 
 
-def _end_sessions(
-    find: Callable[[], User],
-    by: Origin,
-    now: datetime,
-    also: tables.Also = tables.nothing,
-) -> User:
-    """End all sessions of who has another password now. ``find`` is asked again when another write came between."""
+def _end_sessions(find: Callable[[], User], by: Origin, now: datetime) -> None:
+    """End all sessions of who is about to have another password: dying in between may leave no session of a thief's.
 
-    def attempt() -> User:
+    ``find`` is asked again when another write came between.
+    """
+
+    def attempt() -> None:
         user = find()
         told = operation(user.organization, by, "person.password_changed", now, user.user_id)
 
         def fill(transaction: TransactWrite) -> None:
-            also(transaction)
             store.put_in(transaction, replace(user, sessions=user.sessions + 1))
             record_in(transaction, told)
 
         tables.transact(fill)
-        return user
 
-    user = tables.unraced(attempt)
-    user_pool.sign_out(user.email)
-    return _reread(user.user_id)
+    tables.unraced(attempt)
 
 
 def change_profile(
@@ -332,7 +412,12 @@ def change_roles(organization: str, user_id: str, roles: tuple[Role, ...], by: O
 
 
 def remove(organization: str, user_id: str, by: Origin, now: datetime) -> None:
-    """Take a member out of an organization: the account is gone, and with it its sessions. Raises NotFound, LastAdministrator."""
+    """Take a member out of an organization: the account is gone, with its sessions and what invitations it has left.
+
+    Raises NotFound, LastAdministrator.
+    """
+    # Before: to a member they are good for nothing, and none is left when this dies before its end.
+    withdraw_invitations(organization, _member(organization, user_id).email, now)
 
     def attempt() -> User:
         user = _member(organization, user_id)
@@ -348,7 +433,8 @@ def remove(organization: str, user_id: str, by: Origin, now: datetime) -> None:
         return user
 
     user = tables.unraced(attempt)
-    if user.email:
+    # Who was invited again meanwhile has the account already that would be deleted here.
+    if user.email and store.find_by_email(user.email) is None:
         user_pool.delete_user(user.email)
 
 
@@ -405,9 +491,14 @@ def send_registration(message: Message, queued_at: float, now: datetime) -> None
         if customer is not None and not customer.deleted:
             # A secret of its own for each, and the same one when the message comes twice.
             secret = identity.digest(message.secret, customer_id)
-            invitation = Invitation(message.email, customer_id, ("administrator",), language=customer.language)
-            until = now + INVITATION_LIFE
+            invitation = Invitation(
+                message.email, customer_id, ("administrator",), language=customer.language, as_contact=True
+            )
+            until, earlier = now + INVITATION_LIFE, _open_invitations(customer_id, message.email, now)
             tables.transact(partial(_put_invitation_in, secret=secret, invitation=invitation, until=until))
+            for reference in earlier:
+                if reference != store.reference(secret):
+                    _withdraw(customer_id, reference)
             send_invitation(Message(kind="invitation", email=message.email, secret=secret), queued_at, now)
 
 
@@ -425,6 +516,24 @@ def send_password_reset(message: Message, queued_at: float, now: datetime) -> No
         return
     link = f"{vendor_settings(now).portal_url}/portal/reset/{message.secret}"
     _send("password_reset", user.email, user.language, now, link=link, user=user)
+
+
+def send_access_request(message: AccessRequest, now: datetime) -> None:
+    """Mail who may invite into a customer that somebody wants to be. Raises what SES and DynamoDB raise."""
+    customer = accounts.get_customer(message.customer_id)
+    if customer is None or customer.deleted:
+        return
+    recipients = [each.email for each in store.members(message.customer_id) if "administrator" in each.roles]
+    if not recipients and (reseller := store.resellers().get(message.reseller_id)):
+        recipients = [each.email for each in reseller.contacts if each.email]
+    if not recipients:
+        logger.warning("nobody_to_ask", customer_id=message.customer_id)
+        return
+    vendor = vendor_settings(now)
+    link = f"{vendor.portal_url}/portal/customers/{customer.customer_id}/people"
+    facts = {"customer": customer, "email": message.email, "link": link}
+    mail.send(mail.compose("access_request", customer.language, vendor, recipients, facts), recipients, vendor)
+    logger.info("mailed", template="access_request")
 
 
 def _send(template: str, email: str, tag: str | None, now: datetime, **facts: object) -> None:

@@ -13,8 +13,8 @@ from licensing.rules.people import email_key, is_email
 _SHORTEST, _LONGEST = 12, 256
 
 
-def sign_in(email: str, password: str) -> str:
-    """The id of the user whose password this is. Raises SignInFailed, TemporarilyUnavailable."""
+def sign_in(email: str, password: str) -> None:
+    """Let only those through whose password this is. Raises SignInFailed, TemporarilyUnavailable."""
     if not is_email(email) or not 0 < len(password) <= _LONGEST:
         raise SignInFailed
     _call(
@@ -23,7 +23,6 @@ def sign_in(email: str, password: str) -> str:
         AuthFlow="ADMIN_USER_PASSWORD_AUTH",
         AuthParameters={"USERNAME": email_key(email), "PASSWORD": password},
     )
-    return _id_of(email)
 
 
 def put_user(email: str, password: str) -> str:

@@ -6,7 +6,7 @@ New licenses and expansions are locked until the order is unlocked, all lines at
 import hmac
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 from licensing.errors import (
@@ -28,6 +28,9 @@ LineState = Literal["locked", "unlocked", "renewed", "cancelled"]
 #: What is known of an e-mail's way to one recipient, in the order of what counts more.
 DeliveryState = Literal["queued", "sent", "delivered", "bounced", "complained"]
 _RANKS: Mapping[DeliveryState, int] = {"queued": 0, "sent": 1, "delivered": 2, "bounced": 3, "complained": 4}
+
+#: How long after the unlocking the link passes the activation on.
+_FORWARDED_FOR = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +368,11 @@ def with_delivery(
         for each in order.mailings
     )
     return replace(order, mailings=mailings)
+
+
+def link_forwards(order: Order, now: datetime) -> bool:
+    """Whether the unlock link passes the activation on: for two weeks from the unlocking. Later it shows the order only."""
+    return order.state == "unlocked" and order.unlocked_at is not None and now < order.unlocked_at + _FORWARDED_FOR
 
 
 def steps(order: Order, licenses: Mapping[str, License], active: Collection[str]) -> Steps:

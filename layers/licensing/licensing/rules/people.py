@@ -1,6 +1,7 @@
 """Who comes in: users with their organization and roles, resellers, invitations (B3)."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,7 +70,23 @@ class Invitation:
     roles: tuple[Role, ...] = ()
     name: str = ""
     language: str = "en"
+    #: The name of who invites, and the organization: a reseller's invitation is good as long as it manages the customer.
     invited_by: str = ""
+    invited_from: str = ""
+    #: For the registered contacts of the organization only, as long as this address is one.
+    as_contact: bool = False
+
+
+def is_contact(email: str, contacts: Iterable[Contact]) -> bool:
+    """Whether an address is among registered contacts."""
+    return email_key(email) in {email_key(each.email) for each in contacts if each.email}
+
+
+def roles_by_reseller(roles: tuple[Role, ...], *, is_contact: bool, has_administrator: bool) -> tuple[Role, ...]:
+    """What a reseller may make somebody of its customer: the first administrator, or one of its registered contacts;
+    anybody else a contract owner. Otherwise it would let itself in, and stay after the customer has left it.
+    """
+    return roles if is_contact or not has_administrator else ("contract_owner",)
 
 
 #: ASCII, since other letters fold into each other and one mailbox would be taken for another; as long as a user name may be.

@@ -147,16 +147,21 @@ def delete_session(secret: str) -> None:
 
 def invitation_key(secret: str) -> tuple[str, str]:
     """Where an invitation is kept."""
-    return f"INVITATION#{digest(secret)}", "INVITATION"
+    return f"INVITATION#{reference(secret)}", "INVITATION"
+
+
+def reference(secret: str) -> str:
+    """What names an invitation where it is listed, and is no secret."""
+    return digest(secret)
 
 
 def put_invitation_in(transaction: TransactWrite, secret: str, invitation: Invitation, until: datetime) -> str:
-    """Invite; also listed in the organization's partition, by the reference that is returned and is no secret."""
+    """Invite; also listed in the organization's partition, by the reference that is returned."""
     key = invitation_key(secret)
     expires_at = int(until.timestamp())
     transaction.save(InvitationItem(*key, body=invitation, expires_at=expires_at))
     transaction.save(InvitationItem(invitation.organization, key[0], body=invitation, expires_at=expires_at))
-    return key[0].partition("#")[2]
+    return reference(secret)
 
 
 def find_invitation(secret: str, now: datetime) -> Invitation | None:
@@ -166,7 +171,7 @@ def find_invitation(secret: str, now: datetime) -> Invitation | None:
 
 
 def invitations(organization: str, now: datetime) -> Mapping[str, tuple[Invitation, datetime]]:
-    """The open invitations into an organization with their ends, by a reference that is no secret."""
+    """The open invitations into an organization with their ends, by their references."""
     return {
         item.sk.partition("#")[2]: (item.body, datetime.fromtimestamp(int(item.expires_at), now.tzinfo))
         for item in _query(organization, "INVITATION#")
