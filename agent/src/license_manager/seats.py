@@ -289,7 +289,10 @@ class Seat:
 
     def give_back(self) -> None:
         """Returns a borrowed seat before its end. Raises Refused, Unreachable."""
-        self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/return")
+        try:
+            self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/return")
+        finally:
+            self._desk.__exit__()  # behind the `with`, nobody else closes the connection
         self._lose("RETURNED")
 
 
