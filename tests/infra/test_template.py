@@ -189,8 +189,8 @@ GRANTED = {
         "Operations UpdateItem", f"{ACCOUNT} ListBucketVersions", "* GetObjectVersion",
     },
     "SendMail": {
-        "Licensing GetItem", "Licensing Query", "Licensing PutItem", "MailQueue ReceiveMessage", "MailQueue DeleteMessage",
-        "MailQueue GetQueueAttributes", "aurora.example SendEmail", "aurora.example SendRawEmail",
+        "Licensing GetItem", "Licensing Query", "Licensing PutItem", "Licensing DeleteItem", "MailQueue ReceiveMessage",
+        "MailQueue DeleteMessage", "MailQueue GetQueueAttributes", "aurora.example SendEmail", "aurora.example SendRawEmail",
         "MailConfigurationSet SendEmail", "MailConfigurationSet SendRawEmail",
     },
     "ManageOrders": {
@@ -198,8 +198,8 @@ GRANTED = {
         "State BatchGetItem", "Operations PutItem", "MailQueue SendMessage",
     },
     "UnlockOrder": {
-        "Licensing GetItem", "Licensing BatchGetItem", "Licensing Query", "Licensing PutItem", "State BatchGetItem",
-        "Operations PutItem", "MailQueue SendMessage",
+        "Licensing GetItem", "Licensing BatchGetItem", "Licensing Query", "Licensing PutItem", "Licensing DeleteItem",
+        "State BatchGetItem", "Operations PutItem", "MailQueue SendMessage",
     },
     "RecordMailEvents": {
         "Licensing GetItem", "Licensing PutItem", "MailEventQueue ReceiveMessage", "MailEventQueue DeleteMessage",

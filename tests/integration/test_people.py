@@ -23,7 +23,7 @@ from licensing.store.operations import OperationItem
 from typer.testing import CliRunner
 
 from infra.operator.cli import app
-from tests.integration.test_failures import faults
+from tests.integration.test_failures import before_the_write, faults
 from tests.support.cloud import TAX_ID, VENDOR, Cloud
 from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller, Visitor, links, signed_in
 
@@ -379,6 +379,17 @@ def test_a_reseller_s_invitation_ends_when_it_loses_the_customer(cloud: Cloud) -
     path = by_reseller(cloud)
     customers.change(user(MARTA), officine(), CustomerChange(reseller_ids=[]), VENDOR, cloud.now)
     assert is_dead(path, cloud)
+    assert store.find_by_email(NEW) is None
+
+
+def test_a_reseller_that_loses_the_customer_while_its_invitation_is_accepted_lets_nobody_in(cloud: Cloud) -> None:
+    path = by_reseller(cloud)
+
+    def lose() -> None:
+        customers.change(user(MARTA), officine(), CustomerChange(reseller_ids=[]), VENDOR, cloud.now)
+
+    with before_the_write(cloud, "TransactWriteItems", lose), pytest.raises(LinkInvalid):
+        people.accept(path.rpartition("/")[2], "Anna Neri", CHOSEN, "en", ANYONE, cloud.now)
     assert store.find_by_email(NEW) is None
 
 

@@ -337,6 +337,21 @@ def test_signing_somebody_in_as_somebody_else_needs_their_form(cloud: Cloud) -> 
     assert victim.get("/portal/me").status_code == 303
 
 
+@pytest.mark.parametrize("path", ["people/{}", "invitations/{}"])
+def test_a_name_in_a_path_that_is_longer_than_any_is_not_looked_up(cloud: Cloud, path: str) -> None:
+    """DynamoDB refuses keys of more than 1,024 bytes."""
+    visitor = signed_in(cloud, GIULIA)
+    base, long = visitor.get("/portal").headers["location"], "x" * 513
+    visitor.get(f"{base}/people")
+    asked: list[str] = []
+    cloud.stack.aws.interceptor = lambda event, request: asked.append(str(request.body))
+    try:
+        assert visitor.post(f"{base}/{path.format(long)}", {"do": "remove"}).status_code == 404
+    finally:
+        cloud.stack.aws.interceptor = None
+    assert not any(long in each for each in asked)
+
+
 @pytest.mark.parametrize(
     "content", ["", "a", "&" * 5000, "x=" + "y" * 300_000, "a=b&" * 5000, "%ff=%ff", "form_token=%00"]
 )

@@ -224,6 +224,11 @@ def _stands(invitation: Invitation) -> bool:
     return not invitation.as_contact or is_contact(invitation.email, customer.contacts)
 
 
+def _rests_on_customer(invitation: Invitation) -> bool:
+    of_customer = organization_kind(invitation.organization) == "customer"
+    return of_customer and (invitation.as_contact or _is_by_reseller(invitation))
+
+
 def _is_by_reseller(invitation: Invitation) -> bool:
     of_customer = organization_kind(invitation.organization) == "customer"
     return of_customer and organization_kind(invitation.invited_from) == "reseller"
@@ -248,26 +253,32 @@ def accept(secret: str, name: str, password: str, language: str, by: Origin, now
     Raises LinkInvalid, AlreadyRegistered, PasswordRefused.
     """
     user_pool.check_password(password)
-    invitation = find_invitation(secret, now)
-    if store.find_by_email(invitation.email):
-        raise AlreadyRegistered
-    user_id = user_pool.put_user(invitation.email, password)
-    user = User(
-        user_id, email_key(invitation.email), name, invitation.organization, invitation.roles, language
-    )  # fmt: skip
 
-    joined = replace(by, kind=user.kind, id=user_id, name=name)
-    told = operation(user.organization, joined, "person.joined", now, user_id, roles=", ".join(user.roles))
+    def attempt() -> User:
+        seen = store.find_invitation(secret, now)
+        rests_on = accounts.read(seen.organization) if seen and _rests_on_customer(seen) else None
+        invitation = find_invitation(secret, now)
+        if store.find_by_email(invitation.email):
+            raise AlreadyRegistered
+        user_id = user_pool.put_user(invitation.email, password)
+        user = User(
+            user_id, email_key(invitation.email), name, invitation.organization, invitation.roles, language
+        )  # fmt: skip
+        joined = replace(by, kind=user.kind, id=user_id, name=name)
+        told = operation(user.organization, joined, "person.joined", now, user_id, roles=", ".join(user.roles))
 
-    def fill(transaction: TransactWrite) -> None:
-        store.accept_invitation_in(transaction, secret, invitation.organization)
-        store.put_in(transaction, user, new=True)
-        record_in(transaction, told)
+        def fill(transaction: TransactWrite) -> None:
+            if rests_on:
+                accounts.check_unchanged_in(transaction, rests_on)
+            store.accept_invitation_in(transaction, secret, invitation.organization)
+            store.put_in(transaction, user, new=True)
+            record_in(transaction, told)
 
-    try:
         tables.transact(fill)
-    except tables.ConditionFailed as error:
-        raise (AlreadyRegistered if store.find_by_email(invitation.email) else LinkInvalid) from error
+        return user
+
+    user = tables.unraced(attempt)
+    user_id = user.user_id
     logger.info("registered", user_id=user_id, organization=user.organization)
     withdraw_invitations(user.organization, user.email, now)  # dying before this leaves it to the person's removal
     return _reread(user_id)

@@ -69,6 +69,8 @@ _HEADERS: Mapping[str, str | list[str]] = {
 _STATIC = Path(__file__).resolve().parents[1] / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _MOST_FIELDS = 2000
+#: Of a part of a path, in bytes: ids and secrets are shorter, and what is looked up in the table may be 1,024 at most.
+_LONGEST_PART = 512
 
 
 @dataclass(slots=True)
@@ -279,7 +281,12 @@ def pages() -> APIGatewayHttpResolver:
             return answer(app)
         return page(_stranger(app), "elsewhere", OnlyAtHomeSite.status)
 
-    app.use(middlewares=[at_home])
+    def bounded(app: APIGatewayHttpResolver, answer: Callable[..., Response[str]]) -> Response[str]:
+        if all(len(part.encode()) <= _LONGEST_PART for part in app.current_event.path.split("/")):
+            return answer(app)
+        return sorry(here(), NotFound())
+
+    app.use(middlewares=[at_home, bounded])
     return app
 
 
