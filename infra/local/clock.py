@@ -8,14 +8,22 @@ class MovableClock:
 
     def __init__(self) -> None:
         self.offset = timedelta()
+        self._stopped: datetime | None = None
 
     def __call__(self) -> datetime:
         """The time."""
-        return datetime.now(UTC) + self.offset
+        return self._running() + self.offset
+
+    def _running(self) -> datetime:
+        return self._stopped or datetime.now(UTC)
+
+    def stop(self) -> None:
+        """Stand still until ``reset``; moving it goes on: how long a test takes is no part of what it tests."""
+        self._stopped = datetime.now(UTC)
 
     def set(self, moment: datetime) -> None:
         """Make it ``moment`` (aware) now."""
-        self.offset = moment - datetime.now(UTC)
+        self.offset = moment - self._running()
 
     def advance(self, by: timedelta) -> None:
         """Let ``by`` pass at once; negative turns it back."""
@@ -24,3 +32,4 @@ class MovableClock:
     def reset(self) -> None:
         """Back to the system's time."""
         self.offset = timedelta()
+        self._stopped = None

@@ -18,7 +18,7 @@ from infra.operator import redrive
 from tests.integration.test_failures import before_the_write, faults
 from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server
 
-_LOADED = ("customer.created", "order.received")
+_LOADED = ("customer.created", "order.received", "key.issued", "key.imported")
 
 
 def entries(cloud: Cloud) -> list[OperationItem]:

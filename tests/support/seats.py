@@ -55,6 +55,7 @@ class Pool:
 
 
 def concurrent_pool(cloud: Cloud, server: Server, quantity: int, code: str = "AC-TEST-0001") -> Pool:
+    cloud.stack.clock.stop()  # leases are told apart by the second
     customer_id = server.claims["cus"]
     pool = Pool(cloud, server, customer_id, "", code)
     pool.allocate(quantity)
