@@ -207,6 +207,7 @@ def test_it_goes_on_where_it_stopped_before_its_time_was_up(quiet_cloud: Cloud) 
 # ── silence ──
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_told_on_its_days_and_no_more_once_it_is_back(cloud: Cloud, server: Server) -> None:
     quiet(cloud)
     subscriber = Subscriber(cloud)
@@ -488,6 +489,7 @@ def put_key(cloud: Cloud, last_day: date, key_id: str, version: int) -> None:
     activation_keys.put_current(key, version, int(cloud.now.timestamp()), lambda transaction: None)
 
 
+@pytest.mark.slow
 def test_an_activation_key_is_told_until_the_renewed_one_is_imported(quiet_cloud: Cloud) -> None:
     subscriber = Subscriber(quiet_cloud)
     end = today(quiet_cloud) + timedelta(days=8)

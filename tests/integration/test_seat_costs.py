@@ -127,7 +127,7 @@ def fill(pool: Pool, count: int, now: int) -> None:
         store.put(pool.pool_id, segments[index], now)
 
 
-@pytest.mark.parametrize("capacity", [10, 100, 1000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("capacity", [10, 100, *(pytest.param(n, marks=pytest.mark.slow) for n in (1000, 10_000))])
 def test_the_cost_of_a_seat_does_not_grow_with_the_pool(cloud: Cloud, server: Server, capacity: int) -> None:
     pool = concurrent_pool(cloud, server, capacity)
     caller = by_seat_token(Station(pool).token(), cloud.now)

@@ -216,7 +216,7 @@ def test_a_whole_reconnect_after_an_outage_does_not_double_seats(pool: Pool) -> 
 # ── capacity changes ──
 
 
-@pytest.mark.parametrize("before", [6, 30])
+@pytest.mark.parametrize("before", [6, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_reduced_quantity_lets_holders_finish_and_seats_nobody_until_use_is_below(
     cloud: Cloud, server: Server, before: int
 ) -> None:
