@@ -15,8 +15,9 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 from licensing.rules.vendor import AlertDays
@@ -61,7 +62,7 @@ def simulate(cloud: Cloud, days: int, seed: int, within: int = 62) -> Told:
         set_end(cloud, code, ends[code], care=None, care_until=None)
     nearest: dict[tuple[str, date], int] = {}
     # Thresholds from before a license was there are not told.
-    since = begin
+    since = {code: _made_on(code, tax_id) for code, tax_id in LICENSES.items()}
     for _ in range(days):
         cloud.set_time(f"{cloud.now.date() + timedelta(days=1)}T04:{chance.randint(10, 50)}:00+00:00")
         today = cloud.now.date()
@@ -89,12 +90,21 @@ def simulate(cloud: Cloud, days: int, seed: int, within: int = 62) -> Told:
     return told
 
 
+def _made_on(code: str, tax_id: str) -> date:
+    """The day, in its customer's calendar, that a license was made on: its id begins with the moment."""
+    account = accounts.read(customer_id(tax_id))
+    assert account
+    license_id = next(key for key, each in account.licenses.items() if each.code == code)
+    made_at = datetime.fromtimestamp(int(license_id.partition("_")[2][:12], 16) / 1000, UTC)
+    return made_at.astimezone(ZoneInfo(account.customer.time_zone)).date()
+
+
 def _note_expected(
-    told: Told, ends: dict[str, date], today: date, nearest: dict[tuple[str, date], int], since: date
+    told: Told, ends: dict[str, date], today: date, nearest: dict[tuple[str, date], int], since: dict[str, date]
 ) -> None:
     for code, end in ends.items():
         left = (end - today).days
-        steps = [n for n in (*AlertDays().before, -1) if left <= n and end - timedelta(days=n) >= since]
+        steps = [n for n in (*AlertDays().before, -1) if left <= n and end - timedelta(days=n) >= since[code]]
         if steps and left >= -_OLDEST_NEWS and nearest.get((code, end), 1000) > min(steps):
             nearest[code, end] = min(steps)
             told.expected[code, end, min(steps)] = 1
