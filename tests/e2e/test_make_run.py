@@ -79,7 +79,8 @@ def license_manager(run: SimpleNamespace, *arguments: str) -> "subprocess.Comple
 def code_in_the_outbox(run: SimpleNamespace) -> str:
     def newest() -> str | None:
         mails = httpx.get(f"{run.site}/local/outbox", trust_env=False).json()["items"]
-        return re.search(r"\b\d{6}\b", mails[0]["text"])[0] if mails else None  # type: ignore[index]
+        codes = [code[0] for mail in mails if (code := re.match(r"\d{6}\b", mail["subject"]))]
+        return codes[0] if codes else None
 
     return str(eventually(newest))
 

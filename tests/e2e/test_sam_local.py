@@ -180,7 +180,7 @@ def mailed_code(stack: Stack, dialogue: "subprocess.Popen[str]", log: Path) -> s
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and dialogue.poll() is None:
         mails = httpx.get(f"{stack.sites[0].url}/local/outbox", trust_env=False).json()["items"]
-        if mails:
-            return str(mails[0]["subject"].split()[0])
+        if codes := [mail["subject"].split()[0] for mail in mails if mail["subject"][:6].isdigit()]:
+            return str(codes[0])
         time.sleep(0.1)
     raise AssertionError(log.read_text())
