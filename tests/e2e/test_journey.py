@@ -137,8 +137,16 @@ def test_from_the_order_to_a_server_that_runs(stack: Stack, browser: Browser, tm
     with visitor(browser, stack.sites[0].url, pictures) as reader:
         unlock(reader, stack, "TP-7002")
         assert reader.complaints == []
+    with visitor(browser, stack.sites[0].url, pictures) as giulia:
+        giulia.sign_in(GIULIA)
+        row = giulia.page.locator("tbody", has_text="Hotel Services").first
+        row.locator("input:not([type=hidden])").nth(1).fill("60")
+        giulia.page.get_by_role("button", name="Save quantities").click()
+        giulia.page.get_by_text("Saved.").wait_for()
     agent("validate")
     after = yaml.safe_load(agent("status", "--json"))
+    hotel = [each["quantity"] for each in after["entitlements"] if each["application"] == "hotel-services"]
+    assert sum(hotel) == 60, "15 of what was there, and the rest of the expansion"
     renewed = next(each for each in after["entitlements"] if each["license_code"] == name)
     assert date.fromisoformat(renewed["last_day"]).year == date.fromisoformat(ends).year + 1
     assert datetime.now(UTC) + timedelta(days=300) < datetime.fromisoformat(f"{renewed['last_day']}T00:00:00+00:00")
