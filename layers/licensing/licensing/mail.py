@@ -41,15 +41,14 @@ def queue(url: str, message: Mapping[str, Any]) -> None:
         raise TemporarilyUnavailable from error
 
 
-def orphaned(queued_at: float) -> bool:
-    """Whether a message without its item is to be dropped. ``queued_at`` is in epoch seconds by the queue's clock.
+def orphaned(queued_at: float) -> None:
+    """Let a message without its item be dropped. ``queued_at`` is in epoch seconds by the queue's clock.
 
     Raises NotYet while the item may still come.
     """
     if datetime.now(UTC).timestamp() - queued_at <= _ORPHANED.total_seconds():
         raise NotYet
     logger.info("orphaned")
-    return True
 
 
 def compose(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -12,6 +12,7 @@ from licensing.identity import digest
 from licensing.rules.people import Invitation, Reseller, User, email_key
 from licensing.store import tables
 from licensing.store.attributes import Json
+from licensing.store.cache import Cached
 from licensing.store.tables import Expiring, Item
 
 
@@ -221,27 +222,23 @@ def customers_of_contact(email: str) -> list[str]:
 
 # ── resellers ──
 
-_CACHED = timedelta(minutes=1)
-_last: tuple[datetime, dict[str, Reseller]] | None = None
-
 
 def resellers() -> dict[str, Reseller]:
     """All resellers by id, strongly consistent."""
     return {item.body.reseller_id: item.body for item in _query("RESELLERS", "") if isinstance(item, ResellerItem)}
 
 
+_resellers = Cached(lambda: resellers())
+
+
 def cached_resellers(now: datetime) -> dict[str, Reseller]:
     """All resellers, at most a minute old."""
-    global _last
-    if _last is None or abs(now - _last[0]) > _CACHED:
-        _last = now, resellers()
-    return _last[1]
+    return _resellers(now)
 
 
 def forget() -> None:
     """Read the resellers anew at the next use."""
-    global _last
-    _last = None
+    _resellers.forget()
 
 
 def put_reseller_in(transaction: TransactWrite, reseller: Reseller) -> None:

@@ -1,12 +1,13 @@
 """The vendor's settings and catalogue."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pynamodb.transactions import TransactWrite
 
 from licensing.rules.vendor import Application, Catalogue, Product, Vendor
 from licensing.store import tables
 from licensing.store.attributes import Json
+from licensing.store.cache import Cached
 from licensing.store.tables import Item
 
 
@@ -61,19 +62,14 @@ def put_catalogue(catalogue: Catalogue) -> None:
         tables.write(ProductItem("CATALOGUE", f"SKU#{product.sku}", body=product).save)
 
 
-_CACHED = timedelta(minutes=1)
-_last: tuple[datetime, Vendor] | None = None
+_settings = Cached(lambda: get())
 
 
 def cached(now: datetime) -> Vendor:
     """The vendor's settings, at most a minute old: a validation does not read them each time."""
-    global _last
-    if _last is None or abs(now - _last[0]) > _CACHED:
-        _last = now, get()
-    return _last[1]
+    return _settings(now)
 
 
 def forget() -> None:
     """Read the settings anew at the next use."""
-    global _last
-    _last = None
+    _settings.forget()
