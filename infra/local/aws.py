@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from moto import mock_aws
 from moto.backends import get_backend
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.model import StructureShape
+from moto.core.serialize import JSONSerializer
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
@@ -59,6 +61,7 @@ class Aws(AbstractContextManager["Aws"]):
         _honor_digests(self._open)
         _undo_only_what_was_touched(self._open)
         _query_only_the_partition(self._open)
+        _write_attribute_values_as_they_are(self._open)
         for service in _SHARED:
             backends = get_backend(service)[ACCOUNT]  # type: ignore[call-overload]
             backends[BACKUP_REGION] = backends[REGION]
@@ -129,11 +132,13 @@ class Aws(AbstractContextManager["Aws"]):
         for bucket in get_backend("s3")[ACCOUNT]["aws"].buckets.values():
             bucket.keys.clear()
 
-    def hurry_queues(self) -> None:
-        """Let all delays and visibility timeouts be over."""
-        for queue in get_backend("sqs")[ACCOUNT][REGION].queues.values():
+    def hurry_queues(self) -> set[str]:
+        """Let all delays and visibility timeouts be over; returns the names of the queues with messages."""
+        queues = get_backend("sqs")[ACCOUNT][REGION].queues
+        for queue in queues.values():
             for message in queue._messages:
                 message.delayed_until = message.visible_at = 0
+        return {name for name, queue in queues.items() if queue._messages}
 
     def application(self) -> Callable[[Request], Response]:
         """moto as an HTTP application, for ``AWS_ENDPOINT_URL``: the same data, behind the same lock."""
@@ -220,6 +225,23 @@ def _query_only_the_partition(until: ExitStack) -> None:
             return query(table, hash_key, *rest, **options)
 
     until.enter_context(patch.object(Table, "query", query_partition))
+
+
+def _write_attribute_values_as_they_are(until: ExitStack) -> None:
+    """Make an answer write the one member that an attribute value has; moto looks for all ten, by every spelling it knows, which
+    is most of what a read takes."""
+    serialize = JSONSerializer._serialize_type_structure
+
+    def serialize_structure(serializer: JSONSerializer, into: Any, value: Any, shape: StructureShape, key: str) -> None:
+        if shape.name != "AttributeValue":
+            serialize(serializer, into, value, shape, key)
+            return
+        ((kind, content),) = value.items()
+        written: dict[str, Any] = {}
+        serializer._serialize(written, content, shape.members[kind], kind)
+        into[key] = written
+
+    until.enter_context(patch.object(JSONSerializer, "_serialize_type_structure", serialize_structure))
 
 
 def _honor_digests(until: ExitStack) -> None:

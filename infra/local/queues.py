@@ -19,10 +19,11 @@ class QueueSource:
         self._function = function
         self._site = site
         self._arn: str = trigger.properties["Queue"]
+        self.queue = self._arn.rpartition(":")[2]
         self._batch = min(10, trigger.properties.get("BatchSize", 10))
         self._partial = "ReportBatchItemFailures" in trigger.properties.get("FunctionResponseTypes", [])
         self._client = boto3.client("sqs", region_name=REGION)
-        self._url = self._client.get_queue_url(QueueName=self._arn.rpartition(":")[2])["QueueUrl"]
+        self._url = self._client.get_queue_url(QueueName=self.queue)["QueueUrl"]
 
     def poll(self) -> int:
         """Hand over one batch; returns how many messages were in it. Nothing else happens to the queue meanwhile."""

@@ -64,8 +64,9 @@ class Cloud:
     def work_off_queue(self) -> int:
         """Hand the queued messages to their function, without waiting for delay or visibility; returns how many."""
         with LOCK:
-            self.stack.aws.hurry_queues()
-            return sum(source.poll() for source in self.stack.queues.sources if isinstance(source, QueueSource))
+            waiting = self.stack.aws.hurry_queues()
+            queues = [each for each in self.stack.queues.sources if isinstance(each, QueueSource)]
+            return sum(source.poll() for source in queues if source.queue in waiting)
 
     def work_off_streams(self) -> int:
         """Hand what the tables' streams tell to their functions; returns how many records were done with."""
