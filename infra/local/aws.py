@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -18,7 +19,7 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.model import StructureShape
 from moto.core.serialize import JSONSerializer
 from moto.dynamodb.models import DynamoDBBackend
-from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.kms.responses import KmsResponse
 from moto.kms.utils import ECDSAPrivateKey
@@ -106,18 +107,27 @@ class Aws(AbstractContextManager["Aws"]):
         refuse one that went back to an older version.
         """
         tables = get_backend("dynamodb")[ACCOUNT][REGION].tables
-        remembered = {name: copy.deepcopy(table.items) for name, table in tables.items()}
         pools = get_backend("cognito-idp")[ACCOUNT][REGION].user_pools
-        users = {pool_id: copy.deepcopy(pool.users) for pool_id, pool in pools.items()}
+        # Pickled, since reading it back is several times as fast as a deep copy.
+        remembered = io.BytesIO()
+        items_and_users = (
+            {name: table.items for name, table in tables.items()},
+            {pool_id: pool.users for pool_id, pool in pools.items()},
+        )
+        pickler = pickle.Pickler(remembered)
+        # Otherwise each attribute that is put back makes moto add up the size of all of its item.
+        pickler.dispatch_table = {LimitedSizeDict: lambda attributes: (_limited, (dict(attributes),))}
+        pickler.dump(items_and_users)
 
         def restore() -> None:
-            for name, items in remembered.items():
+            known_items, known_users = pickle.loads(remembered.getbuffer())  # noqa: S301  our own
+            for name, items in known_items.items():
                 kept = {key: part for key, part in tables[name].items.items() if key.value == "KEYSET"}
                 tables[name].items.clear()
-                tables[name].items.update({**copy.deepcopy(items), **kept})
-            for pool_id, known in users.items():
+                tables[name].items.update({**items, **kept})
+            for pool_id, users in known_users.items():
                 pools[pool_id].users.clear()
-                pools[pool_id].users.update(copy.deepcopy(known))
+                pools[pool_id].users.update(users)
 
         return restore
 
@@ -160,6 +170,12 @@ class Aws(AbstractContextManager["Aws"]):
             return Response(int(status.split()[0]), kept, content)
 
         return answer
+
+
+def _limited(attributes: dict[str, Any]) -> LimitedSizeDict:
+    made = LimitedSizeDict()
+    dict.update(made, attributes)
+    return made
 
 
 class _Stamped(list[Any]):

@@ -27,13 +27,13 @@ class StreamSource:
         self._tries: int = 1 + trigger.properties["MaximumRetryAttempts"]
         self._destination: str = trigger.properties["DestinationConfig"]["OnFailure"]["Destination"]
         self._client = boto3.client("dynamodbstreams", region_name=REGION, config=NO_ACCOUNT_IN_ADDRESS)
+        shards = self._client.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"]
+        self._shard: str = shards[0]["ShardId"]
         self.skip()
 
     def skip(self) -> None:
         """Go on behind all that is in the stream now."""
         with LOCK:
-            shards = self._client.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"]
-            self._shard: str = shards[0]["ShardId"]
             self._begin = self._client.get_shard_iterator(
                 StreamArn=self._arn, ShardId=self._shard, ShardIteratorType="LATEST"
             )["ShardIterator"]

@@ -3,6 +3,7 @@ demo data.
 """
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -18,10 +19,19 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(autouse=True, scope="package")
+def _no_pause_between_tries() -> Iterator[None]:
+    """botocore's standard retry mode waits up to a second before each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
+        yield
+
+
 @pytest.fixture
 def cloud(running_stack: Stack) -> Iterator[Cloud]:
     running_stack.reset()
-    with httpx.Client(trust_env=False, timeout=20) as client:
+    # Without TLS: reading the certificates of the world takes longer than many a test.
+    with httpx.Client(trust_env=False, timeout=20, verify=False) as client:
         yield Cloud(running_stack, client)
 
 

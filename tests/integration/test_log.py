@@ -5,7 +5,6 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -33,7 +32,6 @@ SERVER = Origin("server", "ins_1", "host-a", "192.0.2.1", "req-1")
 @pytest.fixture(autouse=True)
 def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_cleanup, "pause", lambda: None)
-    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))  # between tries
     monkeypatch.setenv("SITE", "primary")
 
 
