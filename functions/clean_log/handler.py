@@ -25,11 +25,14 @@ def clean(record: SQSRecord, lambda_context: LambdaContext) -> None:
     def going_on() -> bool:
         return lambda_context.get_remaining_time_in_millis() > _MARGIN
 
-    done = log_cleanup.work(json.loads(record.body), deployment.now(), going_on)
-    logger.info("log_cleaned", sealed_days=done.sealed_days, cut_days=done.cut_days, deleted=done.deleted)
-    metrics.add_metric("DaysSealed", MetricUnit.Count, done.sealed_days)
-    metrics.add_metric("DaysCut", MetricUnit.Count, done.cut_days)
-    metrics.add_metric("OperationsDeleted", MetricUnit.Count, done.deleted)
+    done = log_cleanup.Cleaned()
+    try:
+        log_cleanup.work(json.loads(record.body), deployment.now(), going_on, done)
+    finally:
+        logger.info("log_cleaned", sealed_days=done.sealed_days, cut_days=done.cut_days, deleted=done.deleted)
+        metrics.add_metric("DaysSealed", MetricUnit.Count, done.sealed_days)
+        metrics.add_metric("DaysCut", MetricUnit.Count, done.cut_days)
+        metrics.add_metric("OperationsDeleted", MetricUnit.Count, done.deleted)
 
 
 @metrics.log_metrics

@@ -1,13 +1,9 @@
 """What seats cost: counted calls, and item sizes by DynamoDB's published rules (proof.md)."""
 
-import json
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from itertools import islice
-from typing import Any
 
 import pytest
 from licensing import contract, seats
@@ -16,83 +12,21 @@ from licensing.rules import seats as rules
 from licensing.rules.seats import Ask, Segment, Who
 from licensing.stations import by_seat_token
 from licensing.store import seats as store
-from moto.backends import get_backend
 
-from infra.local.template import ACCOUNT, REGION
-from tests.integration.test_costs import READ_UNIT, WRITE_UNIT, item_size
 from tests.support.cloud import Cloud, Server
 from tests.support.seats import Pool, Station, concurrent_pool
-
-WRITES = {"PutItem", "UpdateItem", "DeleteItem"}
-
-
-@dataclass
-class Units:
-    """Capacity units: eventually consistent reads cost half, transactions twice; a condition that fails costs its write."""
-
-    read: float = 0
-    write: float = 0
-
-    def __str__(self) -> str:
-        return f"{self.read:g} RRU + {self.write:g} WRU"
+from tests.support.units import WRITE_UNIT, Meter, Units, item_size
 
 
 @contextmanager
 def counted(cloud: Cloud) -> Iterator[Units]:
-    units = Units()
-    written: list[tuple[Any, int]] = []
-    tables = get_backend("dynamodb")[ACCOUNT][REGION].tables
-
-    def size_of(table: str, key: dict[str, Any]) -> int:
-        sort = key.get("sk", {}).get("S")
-        found = next(_items(tables[table], key["pk"]["S"], lambda name: sort is None or name == sort), None)
-        return item_size(found) if found else 0
-
-    def note(event: str, request: Any) -> None:
-        _, service, operation = event.split(".", 2)
-        if service != "dynamodb":
-            return
-        body = json.loads(request.body)
-        if operation == "GetItem":
-            reads = math.ceil(max(1, size_of(body["TableName"], body["Key"])) / READ_UNIT)
-            units.read += reads if body.get("ConsistentRead") else reads / 2
-        elif operation == "Query":
-            units.read += _query_units(tables[body["TableName"]], body)
-        elif operation == "TransactWriteItems":
-            for action in body["TransactItems"]:
-                ((_, each),) = action.items()
-                written.append((each, 2))
-        else:
-            assert operation in WRITES, operation
-            written.append((body, 1))
-
-    cloud.stack.aws.interceptor = note
+    units, meter = Units(), Meter()
+    cloud.stack.aws.interceptor = meter.note
     try:
         yield units
     finally:
         cloud.stack.aws.interceptor = None
-    for each, times in written:
-        key = each.get("Key") or each["Item"]
-        size = item_size(each["Item"]) if "Item" in each else size_of(each["TableName"], key)
-        units.write += times * math.ceil(max(1, size) / WRITE_UNIT)
-
-
-def _items(table: Any, pk: str, wanted: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
-    """The items of a partition with these sort keys, in order."""
-    part = next((each for key, each in table.items.items() if key.value == pk), {})
-    named = [(name.value, item) for name, item in part.items()] if isinstance(part, dict) else [("", part)]
-    for name, item in sorted(named, key=lambda pair: pair[0]):
-        if wanted(name):
-            yield item.to_json()["Attributes"]
-
-
-def _query_units(table: Any, body: dict[str, Any]) -> float:
-    """By the sizes of the items that the query comes across."""
-    pk, *bounds = [each["S"] for _, each in sorted(body["ExpressionAttributeValues"].items())]
-    low, high = (bounds[0], f"{bounds[0]}~") if len(bounds) == 1 else sorted(bounds)
-    found = islice(_items(table, pk, lambda name: low <= name <= high), body.get("Limit"))
-    blocks = math.ceil(max(1, sum(item_size(item) for item in found)) / READ_UNIT)
-    return blocks if body.get("ConsistentRead") else blocks / 2
+        units.read, units.write = meter.total.read, meter.total.write
 
 
 def who(n: int) -> Who:

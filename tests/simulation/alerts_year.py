@@ -14,6 +14,8 @@ import re
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +27,7 @@ from licensing.store import accounts
 
 from infra.local.functions import FunctionFailed
 from infra.local.stack import Stack
+from tests.simulation import quick
 from tests.support.alerts import Subscriber, customer_id, mails, quiet, run_schedule, set_end, work_off
 from tests.support.cloud import Cloud
 from tests.support.visitor import MARTA
@@ -51,7 +54,9 @@ class Told:
     recipients: set[str] = field(default_factory=set)
 
 
-def simulate(cloud: Cloud, days: int, seed: int, within: int = 62) -> Told:
+def simulate(
+    cloud: Cloud, days: int, seed: int, within: int = 62, progress: Callable[[int], None] = lambda day: None
+) -> Told:
     """Go through the days. Nothing but LICENSES may end in the meantime; at first they do ``within`` so many days."""
     chance, told = random.Random(seed), Told()
     subscriber = Subscriber(cloud, "Year")
@@ -63,7 +68,8 @@ def simulate(cloud: Cloud, days: int, seed: int, within: int = 62) -> Told:
     nearest: dict[tuple[str, date], int] = {}
     # Thresholds from before a license was there are not told.
     since = {code: _made_on(code, tax_id) for code, tax_id in LICENSES.items()}
-    for _ in range(days):
+    for day in range(days):
+        progress(day)
         cloud.set_time(f"{cloud.now.date() + timedelta(days=1)}T04:{chance.randint(10, 50)}:00+00:00")
         today = cloud.now.date()
         for code in LICENSES:
@@ -125,7 +131,8 @@ def _lose_the_queue(cloud: Cloud) -> None:
     cloud.stack.functions.invoke = failing  # type: ignore[method-assign]
     try:
         for _ in range(40):
-            cloud.work_off_queue()
+            if not cloud.work_off_queue():
+                break
     finally:
         cloud.stack.functions.invoke = invoke  # type: ignore[method-assign]
     work_off(cloud)
@@ -158,12 +165,19 @@ def _count(cloud: Cloud, subscriber: Subscriber, told: Told) -> None:
 
 def main(days: int, seed: int) -> None:
     """Run it, and print what came of it."""
-    directory = Path(tempfile.mkdtemp()) / "stack"
-    with Stack(directory=directory) as stack, httpx.Client(trust_env=False, timeout=60) as client:
+
+    def say(day: int) -> None:
+        print(f"\rday {day} of {days}", end="", file=sys.stderr, flush=True)
+
+    with ExitStack() as open_:
+        directory = Path(open_.enter_context(tempfile.TemporaryDirectory())) / "stack"
+        stack = open_.enter_context(Stack(directory=directory))
+        quick.install(open_)
         stack.queues.stop()
-        cloud = Cloud(stack, client)
+        cloud = Cloud(stack, open_.enter_context(httpx.Client(trust_env=False, timeout=60)))
         quiet(cloud)
-        told = simulate(cloud, days, seed)
+        told = simulate(cloud, days, seed, progress=say)
+    print(file=sys.stderr)
     missed, extra = told.expected - told.mailed, told.mailed - told.expected
     print(f"{days} days, seed {seed}: {told.runs} runs, {told.failed} failed days")
     print(f"expected {sum(told.expected.values())} alerts, published {sum(told.published.values())}")

@@ -29,6 +29,7 @@ from infra.local.template import ACCOUNT, REGION
 
 _AST: Any = ast_nodes
 _JSON = {"content-type": "application/x-amz-json-1.0"}
+_SIGN: Any = SigV4Auth.add_auth
 _Answer = tuple[int, dict[str, str], str]
 
 
@@ -47,7 +48,7 @@ def install(until: ExitStack) -> None:
         return process(stubber, request)
 
     until.enter_context(patch.object(BotocoreStubber, "process_request", process_request))
-    until.enter_context(patch.object(SigV4Auth, "add_auth", lambda auth, request: None))
+    until.enter_context(patch.object(SigV4Auth, "add_auth", _name_region))
     until.enter_context(patch.object(UserAgentString, "to_string", lambda text: "simulation"))
     until.enter_context(
         patch.object(ConditionExpressionParser, "parse", _parse_by_text(ConditionExpressionParser.parse))
@@ -56,7 +57,9 @@ def install(until: ExitStack) -> None:
 
 
 #: Only what writes and reads items; the rest (tables, tags) stays on the slow way.
-_QUICK = {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "TransactWriteItems", "BatchGetItem", "Scan"}
+_QUICK = {
+    "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "TransactWriteItems", "BatchGetItem", "BatchWriteItem", "Scan",
+}  # fmt: skip
 _METHODS = {action: camelcase_to_underscores(action) for action in _QUICK}
 
 
@@ -69,6 +72,15 @@ def _dynamodb(action: str, body: dict[str, Any]) -> _Answer:
     except HTTPException as error:
         return error.code or 400, _JSON, str(error.description)
     return 200, _JSON, json.dumps(result, default=_text)
+
+
+def _name_region(auth: Any, request: Any) -> None:
+    """No signature, but what moto reads in it; of S3 it reads more."""
+    if auth._service_name == "s3":
+        _SIGN(auth, request)
+        return
+    scope = f"key/20261122/{auth._region_name}/{auth._service_name}/aws4_request"
+    request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}"
 
 
 def _text(value: Any) -> str:

@@ -1,52 +1,62 @@
 """Many customers with long logs, and the nightly cleaning of them under faults: a queue that delivers twice and late, calls that
-fail before or after they took effect, and workers that have hardly any time.
+fail before or after they took effect, and workers that have hardly any time, or die.
 """
 
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
-from licensing import identity, log_cleanup
+from licensing import administration, identity, log_cleanup
 from licensing.errors import TemporarilyUnavailable
-from licensing.operations import operation_id
+from licensing.operations import operation, operation_id
 from licensing.rules.accounts import Account, Customer
 from licensing.rules.operations import Operation, Origin
 from licensing.rules.vendor import Catalogue
 from licensing.store import accounts
 from licensing.store import operations as store
 from licensing.store.operations import OperationItem
-from moto.core.botocore_stubber import BotocoreStubber
+from moto.backends import get_backend
+from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
 from infra.local.stack import Stack
-from infra.local.template import REGION
+from infra.local.template import ACCOUNT, REGION
+from tests.support.units import Meter
 
 ZONES = ("Europe/Rome", "America/Sao_Paulo", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu")
 KEPT_DAYS, HISTORY_DAYS, AGE = 10, 24, timedelta(days=30)
+FAULTS = ("throttle", "timeout_before", "timeout_after", "unprocessed", "killed")
 
 
 @dataclass
 class Fleet:
-    """Customers with their operations: those that are past, and those that must stay."""
+    """Customers with their operations: those that are past once ten days are kept, and those that must stay."""
 
     customer_ids: list[str] = field(default_factory=list)
     old: set[str] = field(default_factory=set)
     young: set[str] = field(default_factory=set)
 
 
-def make(now: datetime, customers: int, operations: int, progress: Callable[[int], None] = lambda done: None) -> Fleet:
-    """So many customers with so many operations between them, over the last 24 days; each keeps ten."""
+def make(
+    now: datetime,
+    customers: int,
+    operations: int,
+    progress: Callable[[int], None] = lambda done: None,
+    kept_days: int = KEPT_DAYS,
+) -> Fleet:
+    """So many customers with so many operations between them, over the last 24 days."""
     fleet, each = Fleet(), operations // customers
     for n in range(customers):
         customer_id = identity.new_id("cus", now - AGE)
         zone = ZONES[n % len(ZONES)]
-        customer = Customer(customer_id, f"Customer {n}", f"T{n}", "IT", zone, log_retention_days=KEPT_DAYS)
+        customer = Customer(customer_id, f"Customer {n}", f"T{n}", "IT", zone, log_retention_days=kept_days)
         accounts.write(None, Account(customer), Catalogue())
         fleet.customer_ids.append(customer_id)
         cutoff = log_cleanup.last_day_past(log_cleanup.oldest_kept(KEPT_DAYS, zone, now))
@@ -65,13 +75,31 @@ def make(now: datetime, customers: int, operations: int, progress: Callable[[int
     return fleet
 
 
+def keep_ten_days(fleet: Fleet, now: datetime) -> None:
+    """Shorten everybody's retention, as it is when the seven days of waiting are over."""
+
+    def change(account: Account) -> Account:
+        return replace(account, customer=replace(account.customer, log_retention_days=KEPT_DAYS))
+
+    for customer_id in fleet.customer_ids:
+        told = operation(customer_id, Origin("vendor", "bench"), "log.retention_changed", now, customer_id)
+        administration.change_account(told, change)
+
+
+class Killed(BaseException):
+    """The function's time limit: no ``except`` of its own sees it."""
+
+
 class Night:
-    """One night's cleaning. ``rate`` of the AWS calls fail, as many deliveries come twice; a worker has time for ``steps``."""
+    """One night's cleaning: ``rate`` of the AWS calls fail, as many deliveries come twice or late; time is for ``steps`` at most."""
 
     def __init__(self, stack: Stack, seed: int, rate: float, steps: int) -> None:
         self.calls: Counter[str] = Counter()
+        self.met: Counter[str] = Counter()
         self.done = log_cleanup.Cleaned()
-        self.deliveries = self.failures = self.redriven = 0
+        self.deliveries = self.failures = self.redriven = self.continuations = 0
+        self.meter = Meter(_kind)
+        self._late: list[str] = []
         self._random = random.Random(seed)
         self._rate, self._steps = rate, steps
         self._stack = stack
@@ -83,11 +111,17 @@ class Night:
     def run(self, now: datetime, progress: Callable[["Night"], None] = lambda night: None) -> None:
         """Start the schedule, and work until both queues are empty; dead letters are redriven, as an operator would."""
         while True:
-            with suppress(TemporarilyUnavailable), self._faults():
+            with suppress(TemporarilyUnavailable, Killed), self._faults():
                 log_cleanup.fan_out()
                 break
-        while self._deliver(now) or self._redrive():
+        while self._deliver(now) or self._redrive() or self._deliver_late():
             progress(self)
+        self.meter.settle()
+
+    def waiting(self) -> int:
+        """Messages in both queues."""
+        queues = get_backend("sqs")[ACCOUNT][REGION].queues
+        return sum(len(queues[name]._messages) for name in ("LogCleanupQueue", "UncleanedLogs"))
 
     def _deliver(self, now: datetime) -> bool:
         self._stack.aws.hurry_queues()
@@ -95,15 +129,28 @@ class Night:
         for message in messages:
             self.deliveries += 1
             left = iter([True] * self._random.randint(1, self._steps))
+            self.done.complete = True
             try:
                 with self._faults():
-                    self.done.add(log_cleanup.work(json.loads(message["Body"]), now, lambda: next(left, False)))  # noqa: B023
-            except TemporarilyUnavailable:
+                    log_cleanup.work(json.loads(message["Body"]), now, lambda: next(left, False), self.done)  # noqa: B023
+            except (TemporarilyUnavailable, Killed):
                 self.failures += 1
                 continue
-            if self._random.random() >= self._rate:  # else it is delivered once more
-                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+            self.continuations += not self.done.complete
+            if self._random.random() < self._rate:
+                self.met["delivered twice"] += 1
+                continue
+            if self._random.random() < self._rate:
+                self._late.append(message["Body"])
+            self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return bool(messages)
+
+    def _deliver_late(self) -> bool:
+        """What was delivered once already comes again, after everything else."""
+        for body in self._late:
+            self.met["delivered late"] += 1
+            self._sqs.send_message(QueueUrl=self._queue, MessageBody=body)
+        return bool(self._late and not self._late.clear())
 
     def _redrive(self) -> bool:
         messages = self._sqs.receive_message(QueueUrl=self._dead).get("Messages", [])
@@ -113,35 +160,81 @@ class Night:
             self.redriven += 1
         return bool(messages)
 
-    def _faults(self) -> Any:
-        from contextlib import contextmanager
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        self._stack.aws.interceptor = self._intercept
+        try:
+            yield
+        finally:
+            self._stack.aws.interceptor = None
 
-        real = BotocoreStubber.process_request
+    def _intercept(self, event: str, request: Any) -> Any:
+        _, service, called = event.split(".", 2)
+        self.calls[f"{service}.{called}"] += 1
+        fault = self._random.choice(FAULTS) if self._random.random() < self._rate else ""
+        if (fault == "unprocessed" and called != "BatchWriteItem") or (fault == "throttle" and service == "s3"):
+            fault = ""
+        self.met.update([fault] if fault else [])
+        if fault == "killed":
+            raise Killed
+        if fault == "timeout_before":
+            raise ConnectTimeoutError(endpoint_url=request.url)
+        if fault == "throttle":
+            return _answer(request, 400, {"__type": "ThrottlingException", "message": "too fast"})
+        if fault == "unprocessed":
+            return self._half(event, request)
+        self.meter.note(event, request)
+        if fault == "timeout_after":
+            _real(request)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return None
 
-        def intercept(event: str, request: Any) -> None:
-            _, service, operation = event.split(".", 2)
-            self.calls[f"{service}.{operation}"] += 1
-            chance = self._random.random()
-            if chance < self._rate / 2:
-                raise ConnectTimeoutError(endpoint_url=request.url)
-            if chance < self._rate:
-                real(BotocoreStubber(), request)
-                raise ReadTimeoutError(endpoint_url=request.url)
+    def _half(self, event: str, request: Any) -> Any:
+        """DynamoDB takes the first half of a batch, and hands back the rest."""
+        ((table, requests),) = json.loads(request.body)["RequestItems"].items()
+        taken, rest = requests[: len(requests) // 2], requests[len(requests) // 2 :]
+        if taken:
+            request.body = json.dumps({"RequestItems": {table: taken}}).encode()
+            self.meter.note(event, request)
+            _real(request)
+        return _answer(request, 200, {"UnprocessedItems": {table: rest}})
 
-        @contextmanager
-        def failing() -> Any:
-            self._stack.aws.interceptor = intercept
-            try:
-                yield
-            finally:
-                self._stack.aws.interceptor = None
 
-        return failing()
+def _real(request: Any) -> Any:
+    return BotocoreStubber.process_request(BotocoreStubber(), request)
+
+
+def _answer(request: Any, status: int, body: dict[str, Any]) -> AWSResponse:
+    headers: Any = {"content-type": "application/x-amz-json-1.0"}
+    return AWSResponse(request.url, status, headers, MockRawResponse(json.dumps(body).encode()))
+
+
+def _kind(operation: str, table: str, partition: str) -> str:
+    """What units are spent on: the partitions of entries are ``cus_…#day#site``."""
+    if not partition.startswith("cus_") or partition.count("#") != 2:
+        return "seals, heads, directory"
+    return {"Query": "entries read", "BatchWriteItem": "entries deleted"}.get(operation, "entries written (log.cut)")
 
 
 def left(fleet: Fleet) -> set[str]:
     """The operations of the fleet that are still there."""
-    return {item.sk.split("#")[1] for item in OperationItem.scan() if "#op_" in item.sk} & (fleet.old | fleet.young)
+    table = get_backend("dynamodb")[ACCOUNT][REGION].tables[OperationItem.Meta.table_name]
+    found = {name.value.partition("#")[2] for part in table.items.values() for name in part}
+    return found & (fleet.old | fleet.young)
+
+
+def cut_in_log(fleet: Fleet) -> int:
+    """How many operations the customers' logs say were deleted."""
+    table = get_backend("dynamodb")[ACCOUNT][REGION].tables[OperationItem.Meta.table_name]
+    cut = [
+        json.loads(item.attrs["d"].value)["entries"]
+        for pk, part in table.items.items()
+        for item in part.values()
+        if pk.value.partition("#")[0] in fleet.customer_ids
+        and item.attrs.get("a")
+        and item.attrs["a"].value == "log.cut"
+    ]
+    return sum(cut)
 
 
 def midday() -> datetime:

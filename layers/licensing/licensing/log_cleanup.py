@@ -47,19 +47,12 @@ pause: Callable[[], None] = _pause
 
 @dataclass
 class Cleaned:
-    """What was done; ``complete`` where nothing is left that is due."""
+    """What was done; ``complete`` where nothing is left that is due. ``deleted`` are the operations of the days cut."""
 
     sealed_days: int = 0
     deleted: int = 0
     cut_days: int = 0
     complete: bool = True
-
-    def add(self, other: "Cleaned") -> None:
-        """Count another one in."""
-        self.sealed_days += other.sealed_days
-        self.deleted += other.deleted
-        self.cut_days += other.cut_days
-        self.complete = other.complete
 
 
 def fan_out() -> int:
@@ -69,30 +62,30 @@ def fan_out() -> int:
     return accounts.SHARDS
 
 
-def work(message: dict[str, Any], now: datetime, going_on: Callable[[], bool]) -> Cleaned:
-    """Do what a message asks for until ``going_on`` says no, and queue what is left.
+def work(message: dict[str, Any], now: datetime, going_on: Callable[[], bool], done: Cleaned) -> None:
+    """Do what a message asks for until ``going_on`` says no, and queue what is left; ``done`` says how much, whatever is raised.
 
     A message names a part of the directory and the customer that was done last, or one customer. A customer that can't be done
     becomes a message of its own: it holds up nobody else, and ends in the dead-letter queue if it goes on like that.
+    Raises TemporarilyUnavailable.
     """
     if "customer_id" in message:
-        cleaned = clean(message["customer_id"], now, going_on)
-        if not cleaned.complete:
+        clean(message["customer_id"], now, going_on, done)
+        if not done.complete:
             _send(message)
-        return cleaned
-    total, after = Cleaned(), message["after"]
+        return
+    after = message["after"]
     while page := accounts.customer_ids(message["shard"], after, _CUSTOMERS_PER_PAGE):
         for customer_id in page:
             try:
-                total.add(clean(customer_id, now, going_on))
+                clean(customer_id, now, going_on, done)
             except LicensingError as error:
                 logger.warning("customer_not_cleaned", customer_id=customer_id, code=error.code)
                 _send({"customer_id": customer_id})
-            if not total.complete:
+            if not done.complete:
                 _send({**message, "after": after})
-                return total
+                return
             after = customer_id
-    return total
 
 
 def _send(message: dict[str, Any], delay: int = 0) -> None:
@@ -104,12 +97,14 @@ def _send(message: dict[str, Any], delay: int = 0) -> None:
         raise TemporarilyUnavailable from error
 
 
-def clean(customer_id: str, now: datetime, going_on: Callable[[], bool] = lambda: True) -> Cleaned:
-    """Seal a customer's days that are due, and cut those that lie before its retention as a whole.
+def clean(
+    customer_id: str, now: datetime, going_on: Callable[[], bool] = lambda: True, done: Cleaned | None = None
+) -> Cleaned:
+    """Seal a customer's days that are due, and cut those that lie before its retention as a whole; adds to ``done``.
 
     Only sealed days are cut. Raises TemporarilyUnavailable; what was done until then stays done.
     """
-    done = Cleaned()
+    done = done or Cleaned()
     customer = accounts.get_customer(customer_id)
     if customer is None:
         return done
@@ -143,7 +138,8 @@ def _cut(
         _archive(customer_id, day, seal.count)
     while batch := operations.page(customer_id, day, limit=_BATCH):
         operations.delete(customer_id, day, [stored.entry for stored in batch])
-        done.deleted += len(batch)
+        if len(batch) < _BATCH:  # the last ones: nothing is added to a sealed day
+            break
         if not going_on():
             return False
         pause()
@@ -158,6 +154,7 @@ def _cut(
     with suppress(tables.ConditionFailed):  # somebody else was at it too, and faster
         tables.transact(fill)
         done.cut_days += 1
+        done.deleted += seal.count
     return True
 
 
