@@ -4,9 +4,11 @@
 PYTHON ?= python3
 VENV := .venv
 SAM := .venv-sam
+AWS := .venv-aws
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SAM_READY := $(SAM)/.ready
+AWS_READY := $(AWS)/.ready
 
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -63,11 +65,11 @@ messages: $(READY) ## Bring the catalogues up to date with the texts in the code
 	$(BIN)/python -m infra.messages
 	$(BIN)/python -m infra.agent_messages
 
-e2e: $(READY) ## The slow suites: make run, a real proxy, sam local
+e2e: $(READY) $(AWS_READY) ## The slow suites: make run, a real proxy, the aws command line, sam local
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/e2e
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) $(SAM) .aws-sam .local
+	rm -rf $(VENV) $(SAM) $(AWS) .aws-sam .local
 
 $(READY): pyproject.toml constraints.txt layers/licensing/requirements.txt agent/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -79,4 +81,9 @@ $(READY): pyproject.toml constraints.txt layers/licensing/requirements.txt agent
 $(SAM_READY): constraints-sam.txt
 	$(PYTHON) -m venv $(SAM)
 	$(SAM)/bin/python -m pip install --quiet -c constraints-sam.txt aws-sam-cli
+	@touch $@
+
+$(AWS_READY): constraints-aws.txt
+	$(PYTHON) -m venv $(AWS)
+	$(AWS)/bin/python -m pip install --quiet -c constraints-aws.txt awscli
 	@touch $@

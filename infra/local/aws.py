@@ -17,6 +17,7 @@ from moto import mock_aws
 from moto.backends import get_backend
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.model import StructureShape
+from moto.core.responses import ActionResult
 from moto.core.serialize import JSONSerializer
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
@@ -24,6 +25,9 @@ from moto.dynamodb.models.table import Table
 from moto.kms.responses import KmsResponse
 from moto.kms.utils import ECDSAPrivateKey
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.sqs.exceptions import InvalidParameterValue
+from moto.sqs.models import Queue, SQSBackend
+from moto.sqs.responses import SQSResponse
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -63,6 +67,7 @@ class Aws(AbstractContextManager["Aws"]):
         _undo_only_what_was_touched(self._open)
         _query_only_the_partition(self._open)
         _write_attribute_values_as_they_are(self._open)
+        _move_messages(self._open)
         for service in _SHARED:
             backends = get_backend(service)[ACCOUNT]  # type: ignore[call-overload]
             backends[BACKUP_REGION] = backends[REGION]
@@ -258,6 +263,49 @@ def _write_attribute_values_as_they_are(until: ExitStack) -> None:
         into[key] = written
 
     until.enter_context(patch.object(JSONSerializer, "_serialize_type_structure", serialize_structure))
+
+
+def _move_messages(until: ExitStack) -> None:
+    """Give moto the redrive of dead letters, which it lacks: all of them go to where they came from, at once.
+
+    A dead-letter queue here has one queue before it; SQS itself remembers each message's.
+    """
+    tasks: list[dict[str, Any]] = []
+
+    def named(backend: SQSBackend, arn: str) -> Queue:
+        return backend.get_queue(arn.rpartition(":")[2])
+
+    def start(response: SQSResponse) -> ActionResult:
+        arn = response._get_param("SourceArn")
+        backend = response.sqs_backend
+        letters = named(backend, arn)
+        before = [each for each in backend.queues.values() if each.dead_letter_queue is letters]
+        if not before:
+            raise InvalidParameterValue("Source queue must be configured as a Dead Letter Queue.")
+        wanted = response._get_param("DestinationArn")
+        queue = named(backend, wanted) if wanted else before[0]
+        moved = len(letters._messages)
+        for message in letters._messages:
+            backend.send_message(queue.name, message.body, message_attributes=message.message_attributes)
+        letters._messages.clear()
+        handle = f"task-{len(tasks)}"
+        tasks.append(
+            {
+                "Status": "COMPLETED",
+                "SourceArn": arn,
+                "DestinationArn": wanted,
+                "ApproximateNumberOfMessagesMoved": moved,
+                "ApproximateNumberOfMessagesToMove": moved,
+            }
+        )
+        return ActionResult({"TaskHandle": handle})
+
+    def list_tasks(response: SQSResponse) -> ActionResult:
+        arn = response._get_param("SourceArn")
+        return ActionResult({"Results": [each for each in reversed(tasks) if each["SourceArn"] == arn]})
+
+    until.enter_context(patch.object(SQSResponse, "start_message_move_task", start, create=True))
+    until.enter_context(patch.object(SQSResponse, "list_message_move_tasks", list_tasks, create=True))
 
 
 def _honor_digests(until: ExitStack) -> None:

@@ -4,14 +4,14 @@ moto's own CloudFormation skips half of them without a word and makes KMS keys s
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 
-from infra.local.template import REGION, Resolver, read
+from infra.local.template import ACCOUNT, REGION, Function, Resolver, read
 
 Properties = dict[str, Any]
 
@@ -147,6 +147,28 @@ def make_event_bus(name: str, properties: Properties) -> Made:
     bus = properties["Name"]
     made = boto3.client("events", region_name=REGION).create_event_bus(Name=bus)
     return Made(bus, {"Arn": made["EventBusArn"], "Name": bus})
+
+
+def make_schedules(functions: Iterable[Function]) -> None:
+    """The functions' ScheduleV2 events, to be looked at: the local pages run them, and nobody else does."""
+    client = boto3.client("scheduler", region_name=REGION)
+    for function in functions:
+        for trigger in function.triggers:
+            if trigger.type == "ScheduleV2":
+                given = trigger.properties
+                target: Any = {
+                    "Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function.name}",
+                    "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/local-{function.name}",
+                    "RetryPolicy": given["RetryPolicy"],
+                    "DeadLetterConfig": given["DeadLetterConfig"],
+                }
+                client.create_schedule(
+                    Name=trigger.name,
+                    Description=given["Description"],
+                    ScheduleExpression=given["ScheduleExpression"],
+                    FlexibleTimeWindow=given["FlexibleTimeWindow"],
+                    Target=target,
+                )
 
 
 _MAKERS: Mapping[str, Callable[[str, Properties], Made]] = {

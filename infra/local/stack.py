@@ -25,7 +25,7 @@ from infra.local.gateway import Gateway
 from infra.local.http import HOST, Application, Request, Response, Server
 from infra.local.pages import LocalPages
 from infra.local.permissions import Guard
-from infra.local.provision import Provisioned
+from infra.local.provision import Provisioned, make_schedules
 from infra.local.queues import Poller, QueueSource
 from infra.local.streams import StreamSource
 from infra.local.template import BACKUP_REGION, REGION, Function, functions
@@ -209,6 +209,7 @@ class Stack(AbstractContextManager["Stack"]):
         boto3.client("sesv2", region_name=REGION).create_email_identity(EmailIdentity=identity)
         self.outputs = stack.outputs
         found = list(functions(stack.document, stack.resolver))
+        make_schedules(found)
         self.functions = Functions(found, self.directory / "functions.log")
         self._open.callback(self.functions.close)
         self.guard = Guard(lambda: self.functions.running, self.functions.log.write)

@@ -91,7 +91,7 @@ class Killed(BaseException):
 
 
 class Night:
-    """One night's cleaning: ``rate`` of the AWS calls fail, as many deliveries come twice or late; time is for ``steps`` at most."""
+    """One night's cleaning: ``rate`` of the AWS calls fail, as many deliveries come twice or late; time is for ``steps``."""
 
     def __init__(self, stack: Stack, seed: int, rate: float, steps: int) -> None:
         self.calls: Counter[str] = Counter()
