@@ -325,7 +325,7 @@ def close_window(customer_id: CustomerId) -> Response[str]:
     _described(RetentionAnswer, "The retention as it is now.", body=True),
 )  # fmt: skip
 def change_log_retention(customer_id: CustomerId, body: Annotated[RetentionChange, Body()]) -> RetentionAnswer:
-    """Longer takes effect at once. Shorter takes effect after seven days, in which it can be taken back: announce it."""
+    """Longer takes effect at once. Shorter is announced by e-mail, waits seven days, and can be taken back meanwhile."""
     user, now = user_caller(app), deployment.now()
     customers.account_for(user, customer_id, "customer.change")
     kept = administration.set_log_retention(customer_id, body.days, origin(app, user), now)

@@ -1,16 +1,16 @@
-"""SQS: send the e-mails about invitations, passwords and requests."""
+"""SQS: send the e-mails about invitations, passwords, requests, orders and a shorter retention."""
 
 from typing import Annotated, Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from licensing import customers, deployment, orders, people
+from licensing import customers, deployment, orders, people, retention_mail
 from pydantic import Field, TypeAdapter
 
 processor = BatchProcessor(event_type=EventType.SQS)
 #: What the queue carries; ``kind`` tells which.
-Message = people.Message | people.AccessRequest | customers.RequestMessage | orders.Message
+Message = people.Message | people.AccessRequest | customers.RequestMessage | orders.Message | retention_mail.Message
 messages: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 
@@ -24,6 +24,8 @@ def send(record: SQSRecord) -> None:
         people.send_access_request(message, now)
     elif isinstance(message, orders.Message):
         orders.send(message, sent_at, now)
+    elif isinstance(message, retention_mail.Message):
+        retention_mail.send(message, sent_at, now)
     else:
         people.SENDERS[message.kind](message, sent_at, now)
 

@@ -219,6 +219,7 @@ def load(file: File) -> None:
     with _told():
         document = _parsed(file)
         names = iter(track(document.get("customers") or [], description="Loading", console=err, transient=True))
+        _know_the_mail_queue()
         report = loading.load(document, _now(), by=_operator(), progress=lambda name: next(names, None))
         _report(report)
 
@@ -389,14 +390,20 @@ def settle_clone(tax_id: TaxId, name: Name) -> None:
 OrderId = Annotated[str, typer.Argument(help="The order's id or number, as `orders list` shows them.")]
 
 
-def _vendor() -> "User":
-    """The vendor, as whom this acts; also names the queue of its deployment's e-mails."""
+def _know_the_mail_queue() -> None:
+    """Name the queue of the deployment's e-mails."""
     import boto3
-    from licensing.rules.people import VENDOR, User
 
     if "MAIL_QUEUE_URL" not in os.environ:
         name = f"{os.environ['DEPLOYMENT']}-Mail"
         os.environ["MAIL_QUEUE_URL"] = boto3.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+
+
+def _vendor() -> "User":
+    """The vendor, as whom this acts; also names the queue of its deployment's e-mails."""
+    from licensing.rules.people import VENDOR, User
+
+    _know_the_mail_queue()
     return User("cloud-licensing", "", _operator().name, VENDOR)
 
 
@@ -771,10 +778,13 @@ def log_retention(
         customer, now = administration.find_account(tax_id).customer, _now()
         kept = customer.log_retention
         if days is not None:
+            _know_the_mail_queue()
             kept = administration.set_log_retention(customer.customer_id, days, _operator(), now)
         _say(f"Operations are kept for {kept.in_force(now)} days.")
         if kept.shortening and kept.shortening.since > now:
-            _say(f"From {kept.shortening.since:%Y-%m-%d %H:%M} UTC on for {kept.shortening.days}. Tell the customer.")
+            _say(
+                f"From {kept.shortening.since:%Y-%m-%d %H:%M} UTC on for {kept.shortening.days}; its administrators are told."
+            )
 
 
 @log.command("cleanup")

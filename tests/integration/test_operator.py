@@ -119,7 +119,7 @@ def test_shows_and_exports_the_log(command: Command, cloud: Cloud, server: Serve
 
 def test_cleans_the_log_and_verifies_what_is_left(command: Command, cloud: Cloud, server: Server) -> None:
     assert "kept for 365 days" in command("log", "retention", TAX_ID).output
-    assert "for 5. Tell the customer" in command("log", "retention", TAX_ID, 5).output
+    assert "for 5; its administrators are told" in command("log", "retention", TAX_ID, 5).output
     cloud.stack.clock.advance(timedelta(days=10))
     assert "kept for 5 days" in command("log", "retention", TAX_ID).output
     assert "1 days sealed, 1 cut, 4 operations deleted" in command("log", "cleanup", TAX_ID).output

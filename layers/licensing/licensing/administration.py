@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from pynamodb.transactions import TransactWrite
 
-from licensing import identity
+from licensing import identity, retention_mail
 from licensing.errors import NotFound, OfflineLicenseOut
 from licensing.operations import operation, record_in, recording
 from licensing.rules import accounts as rules
@@ -184,13 +184,15 @@ def enable(customer_id: str, installation_id: str, by: Origin, now: datetime, al
 def set_log_retention(customer_id: str, days: int, by: Origin, now: datetime) -> Retention:
     """Keep a customer's operations for so many days (1-3650; A9): longer at once, shorter after seven days.
 
-    Returns the retention as it is from now on; its ``shortening``, if any, is to be announced. Raises NotFound, RetentionError.
+    Returns the retention as it is from now on; its ``shortening``, if any, is announced. Raises NotFound, RetentionError.
     """
     told = operation(customer_id, by, "log.retention_changed", now, customer_id, days=days)
 
     def change(account: Account) -> Account:
         retention = retention_rules.change(account.customer.log_retention, days, now)
-        return replace(account, customer=account.customer.keeping_log(retention))
+        changed = account.customer.keeping_log(retention)
+        retention_mail.announce(account.customer, changed)
+        return replace(account, customer=changed)
 
     return change_account(told, change).customer.log_retention
 

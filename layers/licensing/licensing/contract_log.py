@@ -57,7 +57,7 @@ class ShorteningAnswer(Answer):
 
 
 class RetentionAnswer(Answer):
-    """For how many days operations are kept. ``shortening`` is to be announced: until it holds, it can be taken back."""
+    """For how many days operations are kept. ``shortening`` is announced by e-mail: until it holds, it can be taken back."""
 
     model_config = _example({"days": 365, "shortening": {"days": 90, "since": "2026-11-29T12:00:00Z"}})
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from licensing import identity
+from licensing import identity, retention_mail
 from licensing.contract import TimeZone, Version
 from licensing.errors import RedundancyServer, TaxIdInvalid
 from licensing.operations import operation, recording
@@ -382,6 +382,8 @@ def _load_customer(
             action = "customer.changed" if before else "customer.created"
             changed = rules.differences(before, after)
             told = operation(after.customer.customer_id, by, action, now, after.customer.customer_id, **changed)
+            if before:
+                retention_mail.announce(before.customer, after.customer)
             written = accounts.write(before, after, catalogue, recording(told))
         except accounts.Taken as error:
             raise LoadError([f"{part.name}: {error} belongs to another customer"], report) from error
