@@ -25,6 +25,7 @@ from moto.dynamodb.models.table import Table
 from moto.kms.responses import KmsResponse
 from moto.kms.utils import ECDSAPrivateKey
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.s3.models import S3Backend
 from moto.sqs.exceptions import InvalidParameterValue
 from moto.sqs.models import Queue, SQSBackend
 from moto.sqs.responses import SQSResponse
@@ -68,6 +69,7 @@ class Aws(AbstractContextManager["Aws"]):
         _query_only_the_partition(self._open)
         _write_attribute_values_as_they_are(self._open)
         _move_messages(self._open)
+        _list_only_the_prefix(self._open)
         for service in _SHARED:
             backends = get_backend(service)[ACCOUNT]  # type: ignore[call-overload]
             backends[BACKUP_REGION] = backends[REGION]
@@ -306,6 +308,22 @@ def _move_messages(until: ExitStack) -> None:
 
     until.enter_context(patch.object(SQSResponse, "start_message_move_task", start, create=True))
     until.enter_context(patch.object(SQSResponse, "list_message_move_tasks", list_tasks, create=True))
+
+
+def _list_only_the_prefix(until: ExitStack) -> None:
+    """Make a list of versions look at its prefix; moto copies the whole bucket, objects and all, for each."""
+    listed = S3Backend.list_object_versions
+
+    def list_object_versions(
+        backend: S3Backend, bucket_name: str, delimiter: Any = None, key_marker: Any = None, max_keys: Any = 1000,
+        prefix: str = "", version_id_marker: Any = None,
+    ) -> Any:  # fmt: skip
+        keys = backend.get_bucket(bucket_name).keys
+        named = [(name, versions) for name, versions in keys.iterlists() if name.startswith(prefix)]
+        with patch.object(keys, "iterlists", lambda: iter(named)):
+            return listed(backend, bucket_name, delimiter, key_marker, max_keys, prefix, version_id_marker)
+
+    until.enter_context(patch.object(S3Backend, "list_object_versions", list_object_versions))
 
 
 def _honor_digests(until: ExitStack) -> None:

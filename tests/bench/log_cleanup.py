@@ -73,15 +73,15 @@ def main() -> int:
         cleaned = log_fleet.Night(stack, options.seed, options.faults, options.steps)
         later = now + timedelta(hours=1)
         cleaned.run(later, lambda night: say(f"cleaning: {night.done.deleted} deleted, {night.deliveries} runs"))
+        say("done\n")
+        _tell("Sealing", sealed, sealed.done.sealed_days, "sealed day")
+        _tell("Cleaning", cleaned, old, "deleted operation")
         left, broken, days, cut = log_fleet.left(fleet), 0, 0, 0
         for done, customer_id in enumerate(fleet.customer_ids):
             say(f"verifying: {done} of {options.customers} customers")
             found = sealing.verify(customer_id, date.min, now.date(), later)
             broken, days, cut = broken + len(found.findings), days + found.days, cut + found.cut
         counted = log_fleet.cut_in_log(fleet)
-        say("done\n")
-        _tell("Sealing", sealed, days, "sealed day")
-        _tell("Cleaning", cleaned, old, "deleted operation")
         checks = {
             "operations gone before retention": 0 if kept else 1,
             "old operations left": len(left & fleet.old),
@@ -93,7 +93,7 @@ def main() -> int:
         print("\nWrong:")
         for name, count in checks.items():
             print(f"  {name:<42}{count:>10}")
-        print(f"  (metric OperationsDeleted: {cleaned.done.deleted}; runs that died report nothing)")
+        print(f"  (metric OperationsDeleted: {cleaned.done.deleted})")
         return 1 if any(checks.values()) else 0
 
 

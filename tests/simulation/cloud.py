@@ -41,7 +41,7 @@ from tests.simulation.simulator import BEGIN, Call, Simulation
 
 M = TypeVar("M", bound=Model)
 
-_WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
+_WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"}
 _DOMAIN = "aurora.example"
 _JSON: Any = {"content-type": "application/x-amz-json-1.0"}
 
@@ -165,6 +165,7 @@ class Cloud(AbstractContextManager["Cloud"]):
         self._run = _Run(simulation)
         self.queue.clear()
         self._aws.sent_mail.clear()
+        self._aws.empty_buckets()
         self.backup.clear()
         self._forget()
         random.seed(seed)
@@ -338,7 +339,11 @@ def _raw(item: Any) -> dict[str, Any]:
 def _targets(operation: str, body: dict[str, Any]) -> Iterator[tuple[str, DynamoType]]:
     if operation not in _WRITES:
         return
-    actions = body.get("TransactItems") or [{"": body}]
+    for table, requests in body.get("RequestItems", {}).items():
+        for request in requests:
+            ((_, each),) = request.items()
+            yield table, DynamoType((each.get("Key") or each["Item"])["pk"])
+    actions = body.get("TransactItems") or ([{"": body}] if "TableName" in body else [])
     for action in actions:
         ((kind, each),) = action.items()
         if kind != "ConditionCheck":
@@ -348,7 +353,7 @@ def _targets(operation: str, body: dict[str, Any]) -> Iterator[tuple[str, Dynamo
 def _where(operation: str, body: dict[str, Any]) -> str:
     """Table and keys, as short as a person needs them."""
     if operation == "SendMessage":
-        return "activation codes"
+        return str(body["QueueUrl"]).rpartition("/")[2]
     if "TableName" in body and "KeyConditionExpression" in body:
         return f"{_short(body['TableName'])} {_brief(next(iter(body['ExpressionAttributeValues'].values()))['S'])}"
     if "RequestItems" in body:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
 
-from licensing import activation, deactivation, validation
+from licensing import activation, deactivation, log_cleanup, validation
 from licensing.http import requests
 from licensing.rules import accounts as account_rules
-from licensing.rules import limits, sequence
-from licensing.store import accounts, activation_requests, servers, tables
+from licensing.rules import limits, retention, sequence
+from licensing.store import accounts, activation_requests, seals, servers, tables
 from licensing.store import limits as limit_store
 from licensing.store.idempotency import Idempotency
 
@@ -181,5 +181,29 @@ MUTANTS = (
     Mutant(
         "a twin that was faster is not asked for its answer", "Keys",
         requests.once, "        if answer is not written:", "        if False:",
+    ),
+    Mutant(
+        "a day is cut although it is not over for the customer", "Retention",
+        retention.last_day_past, "- timedelta(days=1)", "",
+    ),
+    Mutant(
+        "who has no time left queues nothing", "Retention",
+        log_cleanup.work, '_send({**message, "after": after})', "pass",
+    ),
+    Mutant(
+        "a customer that fails is left out", "Retention",
+        log_cleanup.work, '_send({"customer_id": customer_id})', "pass",
+    ),
+    Mutant(
+        "a day is cut by whoever comes, again and again", "Retention",
+        seals.cut_in, "SealItem.pk.exists() & SealItem.tombstone.does_not_exist()", "SealItem.pk.exists()",
+    ),
+    Mutant(
+        "a day is sealed over its seal", "Retention",
+        seals.put, "condition=SealItem.pk.does_not_exist()", "",
+    ),
+    Mutant(
+        "no part of the directory is queued", "Retention",
+        log_cleanup.fan_out, "range(accounts.SHARDS)", "range(0)",
     ),
 )  # fmt: skip
