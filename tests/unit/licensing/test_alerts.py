@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from licensing.languages import language
 from licensing.rules import alerts as rules
 from licensing.rules.accounts import Account, Customer, Installation, License, OfflineGrant
 from licensing.rules.alert_events import EVENT_TYPES, event
@@ -386,3 +387,13 @@ def test_an_event_keeps_its_id_and_another_has_another() -> None:
     }
     assert len(ids) == 6
     assert rules.event_id("cus_1", alert(-14)) == rules.event_id("cus_1", replace(alert(-14), days=-12))
+
+
+def test_a_sentence_that_ends_with_a_company_s_name_has_one_full_stop() -> None:
+    group = Group("cus_1", "C", "Telefonia Padana S.r.l.", "customer", ())
+    for tag in ("en", "it", "es", "pt-BR", "sv"):
+        for kind in ("license", "trial", "care"):
+            said = what_to_do(alert(kind=kind), group, language(tag).text)
+            assert "S.r.l." in said
+            assert said.endswith(".")
+            assert not said.endswith("..")

@@ -71,15 +71,15 @@ def what_to_do(alert: Alert, group: Group, say: Say) -> str:
     own = group.organization == "customer"
     match alert.kind:
         case "license" if own:
-            return say(mark("To go on using it, ask {seller} to renew it."), seller=group.seller)
+            return _asking(group.seller, mark("To go on using it, ask {seller} to renew it."), say)
         case "license":
             return say(mark("Renew it in the portal, or agree with the customer that it ends."))
         case "trial" if own:
-            return say(mark("To keep it, ask {seller} for a license."), seller=group.seller)
+            return _asking(group.seller, mark("To keep it, ask {seller} for a license."), say)
         case "trial":
             return say(mark("Turn it into a license in the portal, or let it end."))
         case "care" if own:
-            return say(mark("To keep support and updates, ask {seller} to renew the plan."), seller=group.seller)
+            return _asking(group.seller, mark("To keep support and updates, ask {seller} to renew the plan."), say)
         case "care":
             return say(mark("Renew the plan in the portal, or agree with the customer that it ends."))
         case "activation_key" if own:
@@ -103,3 +103,9 @@ def what_to_do(alert: Alert, group: Group, say: Say) -> str:
         mark("Ask the customer whether {host} runs, and whether its License Manager reaches the internet."),
         host=alert.code,
     )
+
+
+def _asking(seller: str, text: str, say: Say) -> str:
+    """A sentence about whom to ask. One that ends with a name such as "S.r.l." has its full stop already."""
+    said = say(text, seller=seller)
+    return said.removesuffix(".") if said.endswith("..") else said
