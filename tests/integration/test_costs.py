@@ -14,30 +14,7 @@ from licensing.store.servers import ServerItem
 from licensing.store.tables import Item
 
 from tests.support.cloud import TAX_ID, Cloud, Server
-
-READ_UNIT, WRITE_UNIT = 4096, 1024
-
-
-def size(node: Any) -> int:
-    """An attribute's size in bytes: names and text in UTF-8, numbers about half a byte a digit, 3 bytes a container."""
-    match node:
-        case {"S": text}:
-            return len(text.encode())
-        case {"B": data}:
-            return len(data)
-        case {"N": digits}:
-            return len(digits) // 2 + 2
-        case {"BOOL": _} | {"NULL": _}:
-            return 1
-        case {"M": members}:
-            return 3 + sum(len(name.encode()) + size(value) + 1 for name, value in members.items())
-        case {"L": members}:
-            return 3 + sum(size(value) + 1 for value in members)
-    raise AssertionError(node)
-
-
-def item_size(item: dict[str, Any]) -> int:
-    return sum(len(name.encode()) + size(value) for name, value in item.items())
+from tests.support.units import READ_UNIT, WRITE_UNIT, item_size
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ from licensing.store import tables
 
 logger = Logger(child=True)
 
+#: Segments with a free seat that are told to whoever looks for one.
+_HINTS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -88,7 +91,9 @@ def _look(pool_id: str, earliest: int, at: int) -> None:
     slot = max(most, key=lambda each: most[each], default=start)
     if most.get(slot, 0) > use.peak:
         use = replace(use, peak=most[slot], peak_at=slot)
-    store.put_use(pool_id, replace(use, looked_from=earliest, looked_at=at, in_use=seat_rules.in_use(segments, at)))
+    used = seat_rules.in_use(segments, at)
+    free = frozenset(each.index for each in seat_rules.donors(segments, at, but=seat_rules.SUPPORT)[:_HINTS])
+    store.put_use(pool_id, replace(use, looked_from=earliest, looked_at=at, in_use=used, free=free))
 
 
 def _intervals(pool_id: str, segments: Iterable[Segment], start: int) -> list[Interval]:

@@ -49,9 +49,9 @@ T = TypeVar("T")
 
 _CACHED = timedelta(minutes=1)
 _MOST_CACHED = 10_000
-#: Segments glanced at before all are: together two read units.
-_GLANCE = 16
-#: Neighbours tried before all are looked at.
+#: Segments glanced at before all are: together a read unit.
+_GLANCE = 8
+#: Segments tried before all are looked at (anew).
 _DONORS = 3
 #: A login storm meets in the same segment often.
 _RACES = 12
@@ -206,17 +206,34 @@ def _seat_from_elsewhere(
             return False
         return True
 
-    known = _views.get(pool_id)
-    if known is None or known.second != at:
-        glanced = rules.donors(store.neighbours(pool_id, own.index, _GLANCE), at, but=own.index)
-        if any(took(donor) for donor in _from(glanced, station)[:_DONORS]):
-            return wider
-    view = _look(pool_id, at)
+    # Seen in this second by this process: what was free then may be gone, so each is looked at before it is asked for a seat.
+    view = _views.get(pool_id)
+    if view is None or view.second != at:
+        view = None
+        if 1 << own.bits > _GLANCE:
+            glanced = rules.donors(store.neighbours(pool_id, own.index, _GLANCE), at, but=own.index)
+            if any(took(donor) for donor in _from(glanced, station)[:_DONORS]):
+                return wider
+            hint = _from([each for each in store.get_free(pool_id) if each != own.index], station)
+            if hint and (donor := store.get_segment(pool_id, hint[0], consistent=False)) and took(donor):
+                return wider
+    fresh = view is None
+    stale = 0
+    view = view or _look(pool_id, at)
     for _ in range(_RACES * _DONORS):
         others = [each for each in view.donors.values() if each.index != own.index]
         if not others:
             raise _refusal(state, view)
         donor = _from(others, station)[0]
+        if not fresh:
+            seen = store.get_segment(pool_id, donor.index)
+            view.note(seen, donor.index, at)
+            if seen is None or not seen.spare(at):
+                stale += 1
+                if stale == _DONORS:
+                    view, fresh = _look(pool_id, at, anew=True), True
+                continue
+            donor = seen
         done = took(donor)
         # What others took in the meantime is seen by looking at that segment again; only what is full is given up.
         view.note(store.get_segment(pool_id, donor.index) if not done else _after_giving(donor, at), donor.index, at)
@@ -231,16 +248,16 @@ def _after_giving(donor: Segment, at: int) -> Segment | None:
     return replace(given, version=given.version + 1) if given else None
 
 
-def _from(donors: Sequence[Segment], station: str) -> list[Segment]:
+def _from(donors: Sequence[T], station: str) -> list[T]:
     """The same, beginning where the station's hash says: a crowd must not storm the same donor."""
     start = rules.place(station, 16) % len(donors) if donors else 0
     return [*donors[start:], *donors[:start]]
 
 
-def _look(pool_id: str, at: int) -> _View:
+def _look(pool_id: str, at: int, *, anew: bool = False) -> _View:
     """All segments, looked at once a second at most: a crowd before a full pool must not read it over and over."""
     view = _views.get(pool_id)
-    if view is None or view.second != at:
+    if anew or view is None or view.second != at:
         _make_room(_views)
         view = _views[pool_id] = _view(store.segments(pool_id), at)
     return view
