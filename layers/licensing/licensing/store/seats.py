@@ -46,6 +46,9 @@ class PoolItem(SeatRecord):
     undealt = NumberAttribute()
     #: There is something to deal out, to take back or to divide: whoever notices does it.
     unsettled = BooleanAttribute()
+    #: The site that gives its seats out, and until when it gives out no new ones (epoch seconds), since it took over.
+    home = UnicodeAttribute()
+    quiet_until = NumberAttribute()
     body = CompressedJson(Pool)
 
 
@@ -64,13 +67,15 @@ class SegmentItem(SeatRecord):
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A pool as it is stored, at a version."""
+    """A pool as it is stored, at a version. See PoolItem."""
 
     pool: Pool
     secret: str
+    home: str
     bits: int = 0
     undealt: int = 0
     unsettled: bool = False
+    quiet_until: int = 0
     version: int = 0
 
 
@@ -166,7 +171,8 @@ def get_pool(pool_id: str) -> PoolState | None:
     item = tables.find(PoolItem, pool_id, "CFG")
     if item is None:
         return None
-    return PoolState(item.body, item.secret, int(item.bits), int(item.undealt), bool(item.unsettled), int(item.version))
+    numbers = {name: int(getattr(item, name)) for name in ("bits", "undealt", "quiet_until", "version")}
+    return PoolState(item.body, item.secret, item.home, unsettled=bool(item.unsettled), **numbers)
 
 
 def get_segment(pool_id: str, index: int, *, consistent: bool = True) -> Segment | None:
@@ -305,6 +311,8 @@ def _pool_item(state: PoolState) -> PoolItem:
         bits=state.bits,
         undealt=state.undealt,
         unsettled=state.unsettled,
+        home=state.home,
+        quiet_until=state.quiet_until,
         body=state.pool,
     )
 
@@ -351,11 +359,14 @@ def take_back(state: PoolState, changed: Sequence[Segment], now: int) -> None:
     tables.transact(fill)
 
 
-def put_new(pool_id: str, created: Sequence[Segment], now: int) -> None:
-    """Make segments that are not there, without quota. Raises ConditionFailed where one is there already."""
+def put_part(pool_id: str, segments: Sequence[Segment], now: int) -> None:
+    """Write segments, also new ones, that were decided about at their versions, all or nothing; at most ``PART``.
+
+    Raises ConditionFailed whose ``failed`` are the places in ``segments`` that have changed.
+    """
 
     def fill(transaction: TransactWrite) -> None:
-        for each in created:
+        for each in segments:
             _put_in(transaction, pool_id, each, now)
 
     tables.transact(fill)
