@@ -1,5 +1,6 @@
 """Seats as a newcomer sees them: a key is issued and imported, several processes take its seats, and one of them dies."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import license_manager
 import pytest
+import yaml
 
 from tests.e2e.test_make_run import eventually, run  # noqa: F401  (a fixture)
 from tests.e2e.test_make_run import license_manager as command
@@ -18,6 +20,7 @@ from tests.e2e.test_make_run import license_manager as command
 GROUP, COMPANY = "ESA58818501", "ESB46102372"
 VENDOR, ADMINISTRATOR = "marta.conti@aurora.example", "carmen.ibanez@miradordelturia.example"
 LEASE = 60
+ISSUER = "https://licensing.aurora.example"
 #: A product: says whether it got in, and stays until it is told to go. Heartbeats go out each second instead of each 20.
 PRODUCT = """
 import sys
@@ -96,9 +99,22 @@ def user(site: str, username: str) -> Caller:
     return Caller(site, token["access_token"])
 
 
+def operate(run: SimpleNamespace, *arguments: str) -> "subprocess.CompletedProcess[str]":  # noqa: F811
+    """The vendor's operator, who has nothing in the environment but how AWS is reached."""
+    environment = {
+        "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{run.port + 2}",
+        "AWS_REGION": "eu-south-1", "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
+    }  # fmt: skip
+    program = Path(sys.executable).with_name("cloud-licensing")
+    return subprocess.run(
+        [str(program), *arguments], capture_output=True, text=True, timeout=60, env=environment, check=False
+    )
+
+
 def test_the_seats_of_a_new_key_go_round_among_processes_and_a_killed_one_s_comes_back(
     run: SimpleNamespace,  # noqa: F811
     crowd: Any,
+    tmp_path: Path,
 ) -> None:
     vendor, admin = user(run.site, VENDOR), user(run.site, ADMINISTRATOR)
     customer = next(each for each in vendor.call("GET", "/v1/customers?limit=100")["items"] if each["tax_id"] == GROUP)
@@ -109,14 +125,16 @@ def test_the_seats_of_a_new_key_go_round_among_processes_and_a_killed_one_s_come
     assert activated.returncode == 0, activated.stdout
 
     today = date.fromisoformat(httpx.get(f"{run.site}/local/clock", trust_env=False).json()["now"][:10])
-    companies = [{"tax_id": GROUP, "name": "Hotel"}, {"tax_id": COMPANY, "name": "Congresos"}]
-    issued = vendor.call("POST", "/v1/keys", {
-        "customer_id": customer["customer_id"], "companies": companies, "concurrent": {"web-chat": 3}, "lease_seconds": LEASE,
+    file = tmp_path / "key.yaml"
+    file.write_text(yaml.safe_dump({
+        "customer": GROUP, "concurrent": {"web-chat": 3}, "lease_seconds": LEASE,
+        "companies": [{"tax_id": GROUP, "name": "Hotel"}, {"tax_id": COMPANY, "name": "Congresos"}],
         "first_day": str(today), "last_day": str(today + timedelta(days=300)),
-    })  # fmt: skip
-    text = vendor.call("GET", f"/v1/keys/{issued['key_id']}/file")
+    }))  # fmt: skip
+    assert "Say who issues" in operate(run, "activation-keys", "issue", str(file)).stderr
+    text = operate(run, "--issuer", ISSUER, "activation-keys", "issue", str(file)).stdout
     preview = admin.call("POST", "/v1/keys/preview", {"text": text})
-    assert preview["key"]["key_id"] == issued["key_id"]
+    assert [each["tax_id"] for each in preview["key"]["companies"]] == [GROUP, COMPANY]
     admin.call("POST", "/v1/keys/import", {"preview_id": preview["preview_id"], "confirm": True, "reset_peak": False})
 
     ana, bea, carla = (crowd(user) for user in ("ana", "bea", "carla"))
