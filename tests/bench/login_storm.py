@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -71,25 +70,26 @@ def log_in(
     results.put((outcomes, again))
 
 
-def metered(pool: OverHttp) -> dict[int, Units]:
-    """Count from now on what each station's checkout costs."""
-    found: dict[int, Units] = defaultdict(Units)
+def metered(pool: OverHttp) -> Meter:
+    """Count from now on what each station's checkout costs, by its number."""
     answer = pool.stack._applications["AWS"]
-    meter = Meter()
+    asking = 0
+    meter = Meter(lambda *_: asking)
 
     def counting(request: Request) -> Response:
+        nonlocal asking
         target, station = request.header("x-amz-target"), request.header(_STATION)
         if not target.startswith("DynamoDB_") or not station:
             return answer(request)
         with LOCK:
-            meter.units = found[int(station)]
-            meter.read(target.partition(".")[2], json.loads(request.body))
+            asking = int(station)
+            meter.call(target.partition(".")[2], json.loads(request.body))
             response = answer(request)
             meter.settle()
         return response
 
     pool.stack._applications["AWS"] = counting
-    return found
+    return meter
 
 
 def table(kinds: dict[str, list[Units]]) -> str:
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from licensing.store import seats as store
 
     with pool_over_http(options.capacity, _LEASE) as pool:
-        costs = metered(pool)
+        meter = metered(pool)
 
         def record_use() -> None:  # as the function behind the stream does, which waits five seconds for more
             for stream in pool.stack.streams:
@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         now = store.epoch(datetime.now(UTC))
         held = [each for segment in store.segments(pool.pool_id) for each in segment.live(now)]
         dealt = pool.quotas()
+    costs = meter.by_kind
     outcomes = {station: seat for part, _ in found for station, seat in part.items()}
     seated = {seat for seat in outcomes.values() if seat}
     kinds: dict[str, list[Units]] = {"in its own segment": [], "quota moved": [], "refused": []}
