@@ -16,7 +16,7 @@ from licensing.rules.entitlements import Standing
 from licensing.rules.guards import GUARDS
 from licensing.rules.heartbeat import validate_before
 from licensing.rules.sequence import ServerState
-from licensing.store import accounts, servers
+from licensing.store import servers, standings
 from licensing.tokens import ServerToken
 
 AUDIENCE = "seats"
@@ -116,7 +116,7 @@ def _look(customer_id: str, installation_id: str, now: datetime) -> _Known:
     if known is None or abs(now - known.read_at) >= _CACHED:
         if len(_known) >= _MOST_CACHED:
             _known.clear()
-        standing = accounts.get_standing(customer_id, installation_id)
+        standing = standings.get(customer_id, installation_id)
         state = servers.get(installation_id)[0] if standing else ServerState()
         known = _known[key] = _Known(state, standing, now)
     return known
@@ -141,7 +141,7 @@ def _refusal(code: str) -> Refused:
 
 def fresh_standing(caller: Caller) -> Standing:
     """Where the caller's installation stands right now. Raises NotFound where it is gone."""
-    standing = accounts.get_standing(caller.customer_id, caller.installation_id)
+    standing = standings.get(caller.customer_id, caller.installation_id)
     if standing is None:
         raise NotFound
     return standing

@@ -9,17 +9,12 @@ import jwt
 
 from licensing.errors import InvalidToken
 from licensing.key_ring import KeyRing
-from licensing.rules.accounts import OfflineGrant
-from licensing.rules.entitlements import Standing
 from licensing.rules.guards import Verdict
-from licensing.rules.offline import OfflineRequest
 from licensing.rules.vendor import Vendor
-from licensing.signing import thumbprint
 
 AUDIENCE = "licensing"
 _SERVER_TYP = "server+jwt"
 _VERDICT_TYP = "verdict+jwt"
-_LICENSE_TYP = "license+jwt"
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub", "jti", "cus", "gen", "seq", "nonce", "fp")
 #: A verdict is accepted while it is fresh; what it says holds until the next success.
 _VERDICT_LIFE = timedelta(days=1)
@@ -84,43 +79,6 @@ def server_token(ring: KeyRing, issuer: str, grant: Grant, vendor: Vendor, now: 
     if grant.jkt:
         claims["cnf"] = {"jkt": grant.jkt}
     return ring.sign("server", _SERVER_TYP, claims, now)
-
-
-def offline_license(
-    ring: KeyRing,
-    issuer: str,
-    standing: Standing,
-    grant: OfflineGrant,
-    request: OfflineRequest,
-    entitlements: list[dict[str, Any]],
-    now: datetime,
-) -> str:
-    """The signed license of an offline server (B9): what a server token says, without the days until the next validation.
-
-    ``names`` are for people: a server that never calls has nowhere else to learn them from.
-    """
-    issued = int(grant.issued_at.timestamp())
-    claims = {
-        "iss": issuer,
-        "aud": AUDIENCE,
-        "sub": standing.installation_id,
-        "cus": standing.customer_id,
-        "gen": grant.gen,
-        "seq": 0,
-        "jti": grant.jti,
-        "iat": issued,
-        "nbf": issued,
-        "nonce": request.nonce,
-        "cnf": {"jkt": thumbprint(dict(request.public_key))},
-        "fp": dict(request.report.fingerprint),
-        "mode": "offline",
-        "tz": request.report.time_zone,
-        "ent": entitlements,
-        "names": {"customer": standing.customer_name, "tax_id": standing.tax_id, "installation": standing.name},
-    }
-    if grant.until:
-        claims["exp"] = int(grant.until.timestamp())
-    return ring.sign("file", _LICENSE_TYP, claims, now)
 
 
 def verdict(ring: KeyRing, issuer: str, token: ServerToken, nonce: str, no: Verdict, now: datetime) -> str:
