@@ -1,7 +1,7 @@
 """From what was decided to the answer that a server gets, with its server token or its verdict."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -160,6 +160,9 @@ def _messages(standing: Standing, vendor: Vendor, report: Report, now: datetime)
 
 
 def _message(message: Message, say: Say) -> MessageAnswer:
-    members = asdict(message)
-    facts = members.pop("facts")
-    return MessageAnswer(**{**members, "detail": say(message.detail, **{**members, **facts})})
+    members = {name: getattr(message, name) for name in _SHOWN}
+    return MessageAnswer(**{**members, "detail": say(message.detail, **{**members, **message.facts})})
+
+
+#: Of a message; ``facts`` are in its sentence only.
+_SHOWN = tuple(each.name for each in fields(Message) if each.name != "facts")

@@ -19,6 +19,11 @@ _LOOK_AGAIN = timedelta(seconds=5)
 _signer_at = lru_cache(maxsize=8)(signer_for)
 
 
+@lru_cache(maxsize=64)
+def _public(kid: str, x: str, y: str) -> PyJWK:
+    return PyJWK({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256"})
+
+
 class KeyRing:
     """The key set of this deployment, as this process last read it."""
 
@@ -46,7 +51,7 @@ class KeyRing:
         key = self.current(now).key_set.get(kid) or self.current(now, _LOOK_AGAIN).key_set.get(kid)
         if key is None or key.use != use or not key.may_verify(now):
             return None
-        return PyJWK({**key.jwk, "alg": "ES256"})
+        return _public(key.kid, key.jwk["x"], key.jwk["y"])
 
     def read(self, use: Use, typ: str, text: str, now: datetime) -> dict[str, Any] | None:
         """What was signed for a use, if a key that may still verify did; None for anything else."""

@@ -16,6 +16,7 @@ from licensing.rules.entitlements import Standing
 from licensing.rules.guards import GUARDS
 from licensing.rules.heartbeat import validate_before
 from licensing.rules.sequence import ServerState
+from licensing.signing import unverified_header
 from licensing.store import servers, standings
 from licensing.tokens import ServerToken
 
@@ -61,7 +62,7 @@ def by_seat_token(text: str, now: datetime) -> Caller:
         Refused, SilentTooLong: as for ``by_server_token``.
     """
     try:
-        header = jwt.get_unverified_header(text)
+        header = unverified_header(text)
         if header.get("typ") != TYP or header.get("alg") != "ES256":
             raise InvalidToken
         named: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})

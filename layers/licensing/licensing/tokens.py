@@ -11,6 +11,7 @@ from licensing.errors import InvalidToken
 from licensing.key_ring import KeyRing
 from licensing.rules.guards import Verdict
 from licensing.rules.vendor import Vendor
+from licensing.signing import unverified_header
 
 AUDIENCE = "licensing"
 _SERVER_TYP = "server+jwt"
@@ -110,7 +111,7 @@ def jti(installation_id: str, gen: int, seq: int) -> str:
 def typ_of(text: str) -> str | None:
     """What a token says it is, unverified: only good for choosing who verifies it."""
     try:
-        return str(jwt.get_unverified_header(text).get("typ"))
+        return str(unverified_header(text).get("typ"))
     except jwt.PyJWTError:
         return None
 
@@ -122,7 +123,7 @@ def read_server_token(ring: KeyRing, issuer: str, text: str, now: datetime) -> S
     Raises InvalidToken for every fault alike, and TemporarilyUnavailable when the keys can't be read.
     """
     try:
-        header = jwt.get_unverified_header(text)
+        header = unverified_header(text)
         key = ring.verification_key("server", str(header.get("kid")), now)
         if key is None or header.get("typ") != _SERVER_TYP or header.get("alg") != "ES256":
             raise InvalidToken
