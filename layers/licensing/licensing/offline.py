@@ -158,10 +158,12 @@ def activate(
             where,
             grant,
             request,
-            [
-                answers.in_token(answers.entitlement(where, each))
-                for each in rules.licensed(where, now, report.app_version, vendor.releases)
-            ],
+            answers.in_token(
+                [
+                    answers.entitlement(where, each)
+                    for each in rules.licensed(where, now, report.app_version, vendor.releases)
+                ]
+            ),
             now,
         )
         answer = _answer(account, installation_id, signed, grant.until, now)
