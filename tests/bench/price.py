@@ -103,14 +103,14 @@ def seat_hour(checkout: Request, heartbeat: Request, release: Request, use: floa
 
 
 def month(servers: int, request: Request, entry: Request, sizes: Mapping[str, float]) -> dict[str, float]:
-    """A month of a fleet that validates once a day, and a year of its log kept; dollars."""
+    """A month of a fleet that validates once a day at two sites' deployment, with a year of its log kept; dollars."""
     millions = servers * DAYS / prices.MILLION
     core, apart = validation(request, entry, servers)
     per_million = {**core, **apart}
     bill = {name: dollars * millions for name, dollars in per_million.items() if name != "KMS signer instead of PEM"}
     bill["HTTP API"] = gateway(millions)
     kept = servers * (KEPT_DAYS * sizes["log entry"] + sizes["state"] + sizes["projection"]) / 1e9
-    bill["data kept, with backups"] = kept * (prices.DYNAMODB_STORAGE + prices.DYNAMODB_BACKUP)
+    bill["data kept at both sites, with backups"] = 2 * kept * (prices.DYNAMODB_STORAGE + prices.DYNAMODB_BACKUP)
     bill["KMS keys and the secret"] = 6 * prices.KMS_KEY + prices.SECRET
     return bill
 
