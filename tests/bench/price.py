@@ -126,9 +126,8 @@ def measure(counted: Mapping[str, Any], cpu: Mapping[str, Any]) -> Part:
         return Request(worst["read"], worst["write"], len(took["calls"]), took["cpu"]["handler"] / 1000, 900)
 
     chief, entry = cpu["validation"], cpu["log entry"]
-    request = Request(
-        found["read"], found["write"] - 1, len(chief["calls"]), chief["cpu"]["handler"] / 1000, sizes["answer"]
-    )
+    took = chief["cpu"]["handler"] / 1000
+    request = Request(found["read"], found["write"] - 1, len(chief["calls"]), took, sizes["answer"], chief["memory"])
     behind = Request(0, 1, 1, entry["cpu"]["handler"] / 1000 / entry["of"], memory=entry["memory"])
     core, apart = validation(request, behind)
     seat = seat_hour(

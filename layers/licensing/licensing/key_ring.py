@@ -8,7 +8,7 @@ from jwt import PyJWK
 
 from licensing.errors import TemporarilyUnavailable
 from licensing.rules.key_set import Use
-from licensing.signing import read_jws, sign_jws, signer_for
+from licensing.signing import public_key, read_jws, sign_jws, signer_for
 from licensing.store import key_sets
 
 #: Much less than a key is published before it signs, so that nobody meets a signature by a key not yet known.
@@ -17,11 +17,6 @@ _CACHED = timedelta(minutes=1)
 _LOOK_AGAIN = timedelta(seconds=5)
 
 _signer_at = lru_cache(maxsize=8)(signer_for)
-
-
-@lru_cache(maxsize=64)
-def _public(kid: str, x: str, y: str) -> PyJWK:
-    return PyJWK({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256"})
 
 
 class KeyRing:
@@ -51,7 +46,7 @@ class KeyRing:
         key = self.current(now).key_set.get(kid) or self.current(now, _LOOK_AGAIN).key_set.get(kid)
         if key is None or key.use != use or not key.may_verify(now):
             return None
-        return _public(key.kid, key.jwk["x"], key.jwk["y"])
+        return public_key(key.jwk["x"], key.jwk["y"])
 
     def read(self, use: Use, typ: str, text: str, now: datetime) -> dict[str, Any] | None:
         """What was signed for a use, if a key that may still verify did; None for anything else."""

@@ -6,6 +6,7 @@ KMS keeps the private key where nobody reads it and costs by the signature; a PE
 import hashlib
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import jwt
@@ -136,6 +137,12 @@ def read_jws(text: str, *, typ: str, key_of: Callable[[str], jwt.PyJWK | None]) 
     except (jwt.PyJWTError, ValueError):
         return None
     return payload if isinstance(payload, dict) else None
+
+
+@lru_cache(maxsize=256)
+def public_key(x: str, y: str) -> jwt.PyJWK:
+    """A P-256 key that verifies ES256, by its coordinates; parsed once for those that come again. Raises jwt.PyJWTError."""
+    return jwt.PyJWK({"kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "ES256"})
 
 
 def jwk_of(key: ec.EllipticCurvePublicKey) -> dict[str, str]:

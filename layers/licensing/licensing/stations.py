@@ -16,7 +16,7 @@ from licensing.rules.entitlements import Standing
 from licensing.rules.guards import GUARDS
 from licensing.rules.heartbeat import validate_before
 from licensing.rules.sequence import ServerState
-from licensing.signing import unverified_header
+from licensing.signing import public_key, unverified_header
 from licensing.store import servers, standings
 from licensing.tokens import ServerToken
 
@@ -73,11 +73,11 @@ def by_seat_token(text: str, now: datetime) -> Caller:
         if not customer_id.startswith("cus_") or not installation_id.startswith("ins_") or len(text) > 4096:
             raise InvalidToken
         known = _look(customer_id, installation_id, now)
-        if known.state.public_key is None:
+        if (key := known.state.public_key) is None:
             raise InvalidToken
         claims: dict[str, Any] = jwt.decode(
             text,
-            jwt.PyJWK({**known.state.public_key, "alg": "ES256"}),
+            public_key(key["x"], key["y"]),
             algorithms=["ES256"],
             audience=AUDIENCE,
             options={
