@@ -173,16 +173,12 @@ def logging(cloud: Cloud) -> Call:
 def compare(cloud: Cloud, call: Call, say: Say, rounds: int) -> dict[str, Any]:
     """The handler and its floor by turns: CPU in microseconds (median of the rounds' medians), and peaks in MB."""
     handler = artifact.handlers()[call.function]
-    environment = {
-        name: value
-        for name, value in cloud.stack.functions.all[call.function].environment.items()
-        if not name.startswith("AWS_")
-    }
+    environment = _environment(cloud, call)
     replay = Replay(cloud.stack.aws.application())
     cpu: dict[str, list[float]] = {"handler": [], "floor": []}
     peak: dict[str, list[float]] = {"handler": [], "floor": []}
     with replay.serving() as url:
-        environment |= {"AWS_ENDPOINT_URL": url, "SITE": "primary", "HOME_SITE": "true"}
+        environment["AWS_ENDPOINT_URL"] = url
         run = partial(artifact.run, environment=environment)
         task = {"handler": handler, "event": call.event, "now": cloud.now.isoformat(), "kind": "warm", "warm-up": 0}
         say(f"{call.name}: listening to its calls")
@@ -239,20 +235,52 @@ def _claims(answer: dict[str, Any]) -> dict[str, Any]:
     return jwt.decode(token, options={"verify_signature": False}) if token else {"sub": "nobody"}
 
 
+def _environment(cloud: Cloud, call: Call) -> dict[str, str]:
+    known = cloud.stack.functions.all[call.function].environment
+    return {name: value for name, value in known.items() if not name.startswith("AWS_")} | {
+        "SITE": "primary",
+        "HOME_SITE": "true",
+    }
+
+
+def _calls(cloud: Cloud) -> Iterator[Call]:
+    """All that is measured, each on demo data as it was."""
+    for made in (lambda: [validating(cloud)], lambda: [logging(cloud)], lambda: seating(cloud)):
+        cloud.stack.reset()
+        yield from made()
+
+
+def profile(cloud: Cloud, name: str, lines: int, say: Say) -> str:
+    """Where the time of a warm handler goes, as cProfile sees it: calls of Python look dearer than they are."""
+    artifact.require_built()
+    sign_with_pem(cloud)
+    for call in _calls(cloud):
+        if call.name != name:
+            continue
+        replay = Replay(cloud.stack.aws.application())
+        with replay.serving() as url:
+            say(f"profiling: {name}")
+            task = {
+                "kind": "warm", "handler": artifact.handlers()[call.function], "event": call.event, "now": cloud.now.isoformat(),
+                "warm-up": 10, "times": 200 // call.of, "profile": lines,
+            }  # fmt: skip
+            found = artifact.run(call.function, task, {**_environment(cloud, call), "AWS_ENDPOINT_URL": url})
+        text: str = found["text"].replace(f"{artifact.LAYER / 'python'}/", "")
+        return text
+    raise ValueError(f"nothing is called {name}")
+
+
 def measure(cloud: Cloud, say: Say, rounds: int = ROUNDS) -> Part:
     """Validations, and what stations ask for."""
     artifact.require_built()
     part = Part()
-    cloud.stack.reset()
     sign_with_pem(cloud)
     found = {}
-    for made in (lambda: [validating(cloud)], lambda: [logging(cloud)], lambda: seating(cloud)):
-        cloud.stack.reset()
-        for call in made():
-            found[call.name] = compare(cloud, call, say, rounds)
-            handler, floor = (found[call.name]["cpu"][name] / call.of for name in ("handler", "floor"))
-            many = f" (of {call.of} at once)" if call.of > 1 else ""
-            part.lines.append(Line("CPU, warm", f"{call.name}{many}", handler, "µs", 1.5, floor))
+    for call in _calls(cloud):
+        found[call.name] = compare(cloud, call, say, rounds)
+        handler, floor = (found[call.name]["cpu"][name] / call.of for name in ("handler", "floor"))
+        many = f" (of {call.of} at once)" if call.of > 1 else ""
+        part.lines.append(Line("CPU, warm", f"{call.name}{many}", handler, "µs", 1.5, floor))
     chief = found["validation"]
     part.lines += [
         Line(

@@ -169,8 +169,8 @@ def price(found: Mapping[str, Any]) -> Any:
     axes[0].grid(axis="y", visible=False)
     axes[0].tick_params(axis="y", length=0, labelsize=8.5)
     note = (
-        f"blue: {sum(core.values()):.2f} $, one site with the PEM signer\ngray: lines of their own\n"
-        f"the KMS signer instead of PEM: {apart['KMS signer instead of PEM']:.0f} $ more"
+        f"blue: ${sum(core.values()):.2f}, one site with the PEM signer\ngray: lines of their own\n"
+        f"the KMS signer instead of PEM: ${apart['KMS signer instead of PEM']:.0f} more"
     )
     axes[0].text(0.99, 0.3, note, transform=axes[0].transAxes, ha="right", va="center", fontsize=8.5, color=INK)
     fleets = found["months"]

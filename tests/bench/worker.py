@@ -83,6 +83,16 @@ def warm(task: dict[str, Any]) -> dict[str, Any]:
         answer = handler(json.loads(task["event"]), Context())
 
     measured(call, task["warm-up"])
+    if lines := task.get("profile"):
+        import cProfile
+        import pstats
+
+        profiler, text = cProfile.Profile(), io.StringIO()
+        profiler.runcall(measured, call, task["times"])
+        statistics = pstats.Stats(profiler, stream=text)
+        statistics.sort_stats("cumulative").print_stats(lines)
+        statistics.sort_stats("tottime").print_stats(lines)
+        return {"text": text.getvalue()}
     return {"cpu": measured(call, task["times"]), "answer": answer}
 
 
