@@ -48,7 +48,7 @@ def differences(base: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, st
         else:
             share = known / was - 1
             measured = current["ratio"] is not None or current["unit"] in ("ms", "µs", "MB")
-            change = "≈" if measured and abs(share) < NOISE else f"{share:+.0%}"
+            change = "≈" if abs(share) < (NOISE if measured else 0.005) else f"{share:+.0%}"
         crossed = {(True, False): "  NOW MISSED", (False, True): "  now reached"}.get(
             (old["reached"], current["reached"]), ""
         )

@@ -55,6 +55,8 @@ def test_the_gateway_is_cheaper_beyond_its_first_tier() -> None:
 def test_the_entries_of_a_large_fleet_come_many_at_once() -> None:
     assert price.batch(1000) == 1
     assert 50 < price.batch(10_000_000) <= price.BATCH
+    core, _ = price.validation(VALIDATION, ENTRY, servers=10_000_000)
+    assert core["the log's function"] == pytest.approx(0.05 + 0.2 / price.batch(10_000_000))
 
 
 def test_a_month_of_a_fleet_is_its_validations_and_what_is_kept() -> None:
