@@ -19,10 +19,10 @@ export AWS_DEFAULT_REGION ?= eu-south-1
 # How many seeds `make simulation` runs.
 SEEDS ?= 2000
 
-.PHONY: help run test slow simulation soak lint types imports validate build openapi messages e2e clean
+.PHONY: help run test slow simulation soak bench bench-compare lint types imports validate build openapi messages e2e clean
 
 help: ## What there is
-	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 run: $(READY) ## The whole system on this machine, with demo data (PORT=8001)
 	@exec $(BIN)/python -m infra.local $(if $(PORT),--port $(PORT))
@@ -40,6 +40,13 @@ simulation: $(READY) ## The simulation: SEEDS=2000 runs, and the bugs made on pu
 
 soak: $(READY) ## The simulation, one seed after another, until Ctrl-C
 	$(BIN)/python -m tests.simulation --seeds 0 --from $$(date +%s)
+
+bench: $(READY) $(SAM_READY) ## Speed and cost, each figure with its floor or target; BENCH=--quick, BENCH="--json FILE"
+	-@infra/build $(SAM)/bin/sam >/dev/null  # without python3.13 what needs it is left out
+	$(BIN)/python -m tests.bench $(BENCH)
+
+bench-compare: $(READY) ## The newest run of the bench against an older one: BASE=a commit, or a file
+	-@$(BIN)/python -m tests.bench.compare $(BASE)
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

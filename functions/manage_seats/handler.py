@@ -63,10 +63,11 @@ def lease_seat(body: Annotated[SeatRequest, Body()]) -> Response[str]:
     security=_SECURITY,
     responses={200: document(SeatAnswer, "The new lease."), **problems(*_CALLER, *_POOL, SeatLost)},
 )
-def extend_seat(seat_id: SeatPath, module: Module = None, instance: Instance = None) -> SeatAnswer:
+def extend_seat(seat_id: SeatPath, module: Module = None, instance: Instance = None) -> Response[str]:
     """A heartbeat. Once the lease has ended it is too late: a heartbeat never revives a seat."""
     now = deployment.now()
-    return seats.heartbeat(station_caller(app, now).caller, seat_id, module, instance, now)
+    answer = seats.heartbeat(station_caller(app, now).caller, seat_id, module, instance, now)
+    return Response(200, "application/json", answer.model_dump_json())
 
 
 @app.delete(

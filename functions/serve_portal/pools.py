@@ -43,10 +43,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Use and denials over time. ``top`` is the highest number that it shows, ``line`` where the capacity is drawn."""
+    """Use and denials over time. ``top`` is the highest number of seats that it shows, ``worst`` that of refusals, ``line`` where
+    the capacity is drawn.
+    """
 
     bars: list[Bar]
     top: int
+    worst: int
     line: float
 
     @property
@@ -111,6 +114,7 @@ def _page(here: Visit, account: Account, pool_id: str, error: LicensingError | N
         days=days,
         spans=list(_SPANS),
         picture=picture(used, denials, state.capacity, _SPANS[days]),
+        now=here.now,
         denials=denials[:_MOST_DENIALS],
         more_denials=max(0, len(denials) - _MOST_DENIALS),
         error=explain(here.language, error) if error else None,
@@ -122,7 +126,7 @@ def picture(used: Sequence[UseStep], denials: Sequence[Denial], capacity: int, s
     times = [int(time.timestamp()) for denial in denials for time in denial.times]
     denied = Counter(at - at % step for at in times)
     top = max([capacity, 1, *(each.most for each in used)])
-    worst = max([1, *denied.values()])
+    worst = max(denied.values(), default=0)
     width = _WIDTH / max(1, len(used))
     bars = []
     for number, each in enumerate(used):
@@ -135,7 +139,7 @@ def picture(used: Sequence[UseStep], denials: Sequence[Denial], capacity: int, s
                 x=round(number * width, 2),
                 width=round(width * 0.85, 2),
                 height=round(each.most / top * _HEIGHT, 2),
-                below=round(refused / worst * _BELOW, 2),
+                below=round(refused / max(1, worst) * _BELOW, 2),
             )
         )
-    return Picture(bars, top, round(_HEIGHT - capacity / top * _HEIGHT, 2))
+    return Picture(bars, top, worst, round(_HEIGHT - capacity / top * _HEIGHT, 2))

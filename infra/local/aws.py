@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from unittest.mock import patch
 
+from botocore.awsrequest import AWSPreparedRequest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -22,6 +24,8 @@ from moto.core.serialize import JSONSerializer
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.table import Table
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser  # type: ignore[attr-defined]
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ignore[attr-defined]
 from moto.kms.responses import KmsResponse
 from moto.kms.utils import ECDSAPrivateKey
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -40,6 +44,10 @@ LOCK = threading.RLock()
 
 #: Services whose data both regions share, as global tables and replicas would in the end.
 _SHARED = ("cognito-idp", "dynamodb", "events", "kms", "secretsmanager", "ses", "sesv2", "sqs")
+
+#: Answered as a call in this process is, by what their ``x-amz-target`` begins with: the web application that moto builds
+#: around the others takes longer than most of their answers.
+_DIRECT = {"DynamoDB_": "dynamodb", "AmazonSQS.": "sqs"}
 
 #: Asked before each AWS call: the event's name (``before-send.dynamodb.GetItem``) and the request; an answer that is
 #: not None takes the place of moto's.
@@ -67,6 +75,8 @@ class Aws(AbstractContextManager["Aws"]):
         _honor_digests(self._open)
         _undo_only_what_was_touched(self._open)
         _query_only_the_partition(self._open)
+        _parse_each_expression_once(self._open)
+        _copy_attribute_values_quickly(self._open)
         _write_attribute_values_as_they_are(self._open)
         _move_messages(self._open)
         _list_only_the_prefix(self._open)
@@ -160,8 +170,21 @@ class Aws(AbstractContextManager["Aws"]):
     def application(self) -> Callable[[Request], Response]:
         """moto as an HTTP application, for ``AWS_ENDPOINT_URL``: the same data, behind the same lock."""
         dispatcher = DomainDispatcherApplication(create_backend_app)
+        stubber = BotocoreStubber()
+
+        def directly(request: Request, service: str) -> Response:
+            url = f"https://{service}.{REGION}.amazonaws.com{request.target}"
+            named: Any = dict(request.headers)
+            asked = AWSPreparedRequest(request.method, url, named, request.body, False)
+            with LOCK:
+                status, found, content = stubber.process_request(asked) or (404, {}, b"")
+            body = content if isinstance(content, bytes) else content.encode()
+            return Response(status, tuple(found.items()), body)
 
         def answer(request: Request) -> Response:
+            target = request.header("x-amz-target")
+            if service := next((name for prefix, name in _DIRECT.items() if target.startswith(prefix)), ""):
+                return directly(request, service)
             environment = EnvironBuilder(
                 path=request.path,
                 query_string=request.raw_query,
@@ -248,6 +271,38 @@ def _query_only_the_partition(until: ExitStack) -> None:
             return query(table, hash_key, *rest, **options)
 
     until.enter_context(patch.object(Table, "query", query_partition))
+
+
+def _parse_each_expression_once(until: ExitStack) -> None:
+    """Make moto remember what it read in an update expression, and which nodes a traverser looks for; the product's expressions are
+    few, since names and values are placeholders, and moto changes a copy only."""
+    until.enter_context(patch.object(UpdateExpressionParser, "make", lru_cache(256)(UpdateExpressionParser.make)))
+
+    def nodes_to_be_processed(traverser: DepthFirstTraverser) -> tuple[type, ...]:
+        known: tuple[type, ...] | None = vars(traverser).get("known_nodes")
+        if known is None:
+            known = vars(traverser)["known_nodes"] = tuple(traverser._processing_map())
+        return known
+
+    until.enter_context(patch.object(DepthFirstTraverser, "nodes_to_be_processed", nodes_to_be_processed))
+
+
+def _copy_attribute_values_quickly(until: ExitStack) -> None:
+    """Copy an attribute value, which is a tree, member by member; moto asks the copy module at each, and keeps a memory of all."""
+
+    def copied(value: DynamoType, memo: dict[int, Any] | None = None) -> DynamoType:
+        made = DynamoType.__new__(DynamoType)
+        made.type, content = value.type, value.value
+        if made.type == "M":
+            content = {name: copied(each) for name, each in content.items()}
+        elif made.type == "L":
+            content = [copied(each) for each in content]
+        elif isinstance(content, list):
+            content = list(content)
+        made.value = content
+        return made
+
+    until.enter_context(patch.object(DynamoType, "__deepcopy__", copied))
 
 
 def _write_attribute_values_as_they_are(until: ExitStack) -> None:

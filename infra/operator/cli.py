@@ -114,6 +114,7 @@ def main(
     os.environ.setdefault("STATE_TABLE", f"{deployment}-State")
     os.environ.setdefault("OPERATIONS_TABLE", f"{deployment}-Operations")
     os.environ.setdefault("SITE", "primary")  # where the operator's changes are made, and logged
+    os.environ.setdefault("HOME_SITE", "true")
     os.environ.setdefault("SEATS_TABLE", f"{deployment}-Seats")
     os.environ["ISSUER"] = issuer
     os.environ["DEPLOYMENT"] = deployment
@@ -534,6 +535,7 @@ def issue_activation_key(file: File) -> None:
     from licensing.contract_keys import NewKey
 
     with _told():
+        _require_issuer()
         document: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(document, dict) or "customer" not in document:
             raise ValueError("The file says nothing about a customer.")

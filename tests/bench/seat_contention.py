@@ -7,29 +7,36 @@ python -m tests.bench.seat_contention --operations 100000 --processes 4
 import argparse
 import multiprocessing
 import os
+import queue
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from moto.backends import get_backend
+
 import tests.conftest  # noqa: F401  tables are named before anything is imported
+from infra.local.aws import LOCK
+from infra.local.stack import Stack
+from infra.local.template import ACCOUNT, REGION
 
 TAX_ID, APPLICATION = "ESA58818501", "bench"
 #: Short, so that the seats of stations that died come back during the run.
 LEASE_SECONDS = 60
+#: Seconds; only a process that died keeps the others waiting.
+PATIENCE = 120
 #: (since, until): for so long a station held a seat, by its own knowledge; the seat may have been held a little longer.
 Held = tuple[float, float]
 
 
-def work(environment: dict[str, str], customer_id: str, number: int, options: argparse.Namespace, results: Any) -> None:
-    """One process: its stations come, stay, open a second module, leave, or die without a word."""
-    os.environ.update(environment)
-    from licensing import contract, seats
-    from licensing.errors import SeatLimitReached, SeatLost, TemporarilyUnavailable
-    from licensing.rules.activation_keys import key_pool_id
+def caller_of(customer_id: str) -> Any:
+    """Who asks: an installation of the customer, known already."""
     from licensing.rules.entitlements import Standing
     from licensing.stations import Caller
 
@@ -38,7 +45,26 @@ def work(environment: dict[str, str], customer_id: str, number: int, options: ar
         installation_id="ins_bench", name="Bench", mode="online", purpose=None, disabled=False, customer_deleted=False,
         log_retention=timedelta(days=365), entitlements=(),
     )  # fmt: skip
-    caller, pool_id = Caller(customer_id, "ins_bench", standing), key_pool_id(customer_id, APPLICATION)
+    return Caller(customer_id, "ins_bench", standing)
+
+
+def work(
+    environment: dict[str, str],
+    customer_id: str,
+    number: int,
+    options: argparse.Namespace,
+    start: Any,
+    progress: Any,
+    results: Any,
+) -> None:
+    """One process: its stations come, stay, open a second module, leave, or die without a word."""
+    os.environ.update(environment)
+    from licensing import contract, seats
+    from licensing.errors import SeatLimitReached, SeatLost, TemporarilyUnavailable
+    from licensing.rules.activation_keys import key_pool_id
+
+    caller, pool_id = caller_of(customer_id), key_pool_id(customer_id, APPLICATION)
+    start.wait(PATIENCE)
     chance, end = random.Random(f"{options.seed} {number}"), time.monotonic() + options.seconds
     held: dict[int, tuple[str, float, float]] = {}
     intervals: list[Held] = []
@@ -61,6 +87,7 @@ def work(environment: dict[str, str], customer_id: str, number: int, options: ar
     while done < options.operations // options.processes and time.monotonic() < end:
         station, dice, begun = chance.randrange(options.stations), chance.random(), time.time()
         done += 1
+        progress.value = done
         if station in held and held[station][2] <= begun:
             let_go(station, begun)  # its lease has ended; it asks for a new one
         try:
@@ -109,7 +136,96 @@ def most_at_once(intervals: list[Held]) -> int:
     return most
 
 
-def main() -> int:
+@dataclass(frozen=True)
+class OverHttp:
+    """A pool of an activation key in a stack whose tables other processes reach by HTTP on loopback."""
+
+    stack: Stack
+    customer_id: str
+    pool_id: str
+    environment: dict[str, str]
+
+    def quotas(self) -> int:
+        """What the segments' quotas and what is not dealt out add up to."""
+        from licensing.store import seats as store
+
+        state = store.get_pool(self.pool_id)
+        return sum(each.quota for each in store.segments(self.pool_id)) + (state.undealt if state else 0)
+
+
+@contextmanager
+def pool_over_http(capacity: int, lease_seconds: int) -> Iterator[OverHttp]:
+    """Start a stack in this process, and make the pool."""
+    from licensing import activation_keys, seats
+    from licensing.activation_keys import Terms
+    from licensing.rules.activation_keys import key_pool_id
+    from licensing.rules.operations import Origin
+    from licensing.store import accounts
+
+    with tempfile.TemporaryDirectory() as directory, Stack(directory=Path(directory) / "stack") as stack:
+        stack.queues.stop()
+        now, by = datetime.now(UTC).replace(microsecond=0), Origin("vendor", "bench", "bench")
+        customer_id = accounts.find_by_tax_id(TAX_ID) or ""
+        terms = Terms({TAX_ID: "Hotel"}, now.date() - timedelta(days=2), now.date() + timedelta(days=90),
+                      {APPLICATION: capacity}, lease_seconds=lease_seconds)  # fmt: skip
+        issued = activation_keys.issue(customer_id, terms, by, now)
+        preview = activation_keys.preview(customer_id, issued.text, now)
+        activation_keys.import_key(customer_id, preview.preview_id, by, now)
+        environment = {
+            **os.environ, "AWS_ENDPOINT_URL": stack.aws_url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+        }  # fmt: skip
+        pool_id = key_pool_id(customer_id, APPLICATION)
+        seats.settle(pool_id, now)
+        yield OverHttp(stack, customer_id, pool_id, environment)
+
+
+def at_once(
+    work: Callable[..., None],
+    pool: OverHttp,
+    options: argparse.Namespace,
+    operations: int,
+    meanwhile: Callable[[], None],
+) -> tuple[list[Any], float]:
+    """Let processes do ``work(environment, customer_id, number, options, start, progress, results)`` from the same moment on. Every
+    five seconds does what is to be done ``meanwhile``, and shows how many operations are done.
+
+    Returns what each put into ``results``, and the seconds that it took.
+    """
+    context = multiprocessing.get_context("spawn")
+    results, start = context.Queue(), context.Barrier(options.processes + 1)
+    done = [context.Value("q", 0, lock=False) for _ in range(options.processes)]
+    processes = [
+        context.Process(
+            target=work,
+            args=(pool.environment, pool.customer_id, number, options, start, done[number], results),
+            daemon=True,
+        )
+        for number in range(options.processes)
+    ]
+    for each in processes:
+        each.start()
+    start.wait(PATIENCE)
+    begin = time.monotonic()
+    found: list[Any] = []
+    while len(found) < len(processes):
+        try:
+            found.append(results.get(timeout=5))
+        except queue.Empty:
+            with LOCK:
+                meanwhile()
+            count, took = sum(each.value for each in done), time.monotonic() - begin
+            print(f"\r{count} of {operations}, {count / took:.0f} a second ", end="", file=sys.stderr, flush=True)
+            if took > options.seconds + PATIENCE or not any(each.is_alive() for each in processes):
+                raise SystemExit("a process does not answer") from None
+    took = time.monotonic() - begin
+    print(file=sys.stderr)
+    for each in processes:
+        each.join(PATIENCE)
+    return found, took
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Make the pool, let the processes at it, check, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=100_000, help="of all processes together")
@@ -119,46 +235,13 @@ def main() -> int:
     parser.add_argument("--deaths", type=float, default=0.005, help="share of operations in which a station dies")
     parser.add_argument("--seconds", type=int, default=3600, help="no process goes on for longer")
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-
-    from licensing import activation_keys
-    from licensing.activation_keys import Terms
-    from licensing.rules.activation_keys import key_pool_id
-    from licensing.rules.operations import Origin
-    from licensing.store import accounts
-    from licensing.store import seats as store
-
-    from infra.local.stack import Stack
-    from infra.local.template import REGION
-
-    with tempfile.TemporaryDirectory() as directory, Stack(directory=Path(directory) / "stack") as stack:
-        stack.queues.stop()
-        now, by = datetime.now(UTC).replace(microsecond=0), Origin("vendor", "bench", "bench")
-        customer_id = accounts.find_by_tax_id(TAX_ID) or ""
-        terms = Terms({TAX_ID: "Hotel"}, now.date() - timedelta(days=2), now.date() + timedelta(days=90),
-                      {APPLICATION: options.capacity}, lease_seconds=LEASE_SECONDS)  # fmt: skip
-        issued = activation_keys.issue(customer_id, terms, by, now)
-        preview = activation_keys.preview(customer_id, issued.text, now)
-        activation_keys.import_key(customer_id, preview.preview_id, by, now)
-        environment = {
-            **os.environ, "AWS_ENDPOINT_URL": stack.aws_url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "POWERTOOLS_LOG_LEVEL": "CRITICAL",
-        }  # fmt: skip
-        context = multiprocessing.get_context("spawn")
-        results = context.Queue()
-        arguments = [(environment, customer_id, number, options, results) for number in range(options.processes)]
-        begin = time.monotonic()
-        processes = [context.Process(target=work, args=each, daemon=True) for each in arguments]
-        for each in processes:
-            each.start()
-        found = [results.get(timeout=options.seconds + 300) for _ in processes]
-        took = time.monotonic() - begin
-        for each in processes:
-            each.join(60)
-        pool_id = key_pool_id(customer_id, APPLICATION)
-        state, segments = store.get_pool(pool_id), store.segments(pool_id)
-        dealt = sum(each.quota for each in segments) + (state.undealt if state else 0)
-
+    options = parser.parse_args(arguments)
+    with pool_over_http(options.capacity, LEASE_SECONDS) as pool:
+        for table in get_backend("dynamodb")[ACCOUNT][REGION].tables.values():
+            table.stream_shard = None  # nobody reads it here, and moto keeps both images of every write for ever
+        # Refusals are not recorded here, and moto counts those that wait at each that comes.
+        found, took = at_once(work, pool, options, options.operations, pool.stack.aws.empty_queues)
+        dealt = pool.quotas()
     intervals = [each for _, held, _ in found for each in held]
     most, done = most_at_once(intervals), sum(each for _, _, each in found)
     oversold = max(0, most - options.capacity)

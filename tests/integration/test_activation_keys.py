@@ -198,6 +198,32 @@ def test_keys_that_must_not_be_imported_are_refused_with_the_reason(cloud: Cloud
             activation_keys.preview(customer_id, text, cloud.now)
 
 
+@pytest.mark.parametrize(
+    "tax_id",
+    [
+        "",
+        " ",
+        "IT00743110158",
+        "BR12345678000196",
+        "XX1",
+        "IT０0743110157",
+        "IT00743110157\x00",
+        "IT" + "9" * 500,
+        "'--",
+    ],
+)
+def test_a_key_is_not_issued_for_what_is_no_tax_id(cloud: Cloud, customer_id: str, tax_id: str) -> None:
+    token = cloud.post("/local/users/marta.conti@aurora.example/token", b"").json()["access_token"]
+    companies = [{"tax_id": "IT00743110157", "name": "Officine"}, {"tax_id": tax_id, "name": "X"}]
+    days = {"first_day": str(today(cloud)), "last_day": str(today(cloud) + timedelta(days=300))}
+    asked = {"customer_id": customer_id, "companies": companies, "concurrent": {"erp": 1}, **days}
+    before = len(activation_keys.issued(customer_id))
+    answer = cloud.post("/v1/keys", asked, authorization=f"Bearer {token}")
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["code"] in ("TAX_ID_INVALID", "INVALID_REQUEST")
+    assert len(activation_keys.issued(customer_id)) == before
+
+
 def test_a_key_is_not_issued_for_companies_of_another_group(cloud: Cloud, customer_id: str) -> None:
     other = accounts.find_by_tax_id("ESA58818501")
     assert other

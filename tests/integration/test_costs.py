@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from botocore.session import Session
 from licensing import administration, loading
-from licensing.store import accounts, key_sets, servers, vendor
-from licensing.store.accounts import StandingItem
+from licensing.store import key_sets, servers, standings, vendor
 from licensing.store.operations import OperationItem
 from licensing.store.servers import ServerItem
 from licensing.store.tables import Item
@@ -57,7 +56,7 @@ def test_a_daily_validation_is_one_read_one_write_and_one_signature(cloud: Cloud
 def test_the_projection_of_twenty_entitlements_is_one_read_unit(twenty: Server) -> None:
     account = administration.find_account(TAX_ID)
     key = f"ENT#{administration.find_installation(account, 'Milano')}"
-    item = StandingItem.get(account.customer.customer_id, key).serialize()
+    item = standings.StandingItem.get(account.customer.customer_id, key).serialize()
     assert item_size(item) <= READ_UNIT // 2
 
 
@@ -84,13 +83,13 @@ def test_a_cold_function_makes_one_client_per_table(cloud: Cloud, monkeypatch: p
         made.append(service_name)
         return create(self, service_name, *rest, **options)
 
-    for model in (StandingItem, vendor.VendorItem, key_sets.KeySetItem):
+    for model in (standings.StandingItem, vendor.VendorItem, key_sets.KeySetItem):
         if "_connection" in vars(model):
             monkeypatch.delattr(model, "_connection")
     for model in (Item, ServerItem):
         monkeypatch.setattr(model, "_connection", None)
     monkeypatch.setattr(Session, "create_client", counted)
-    accounts.get_standing("cus_1", "ins_1")
+    standings.get("cus_1", "ins_1")
     vendor.get()
     key_sets.get()
     servers.get("ins_1")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from licensing import administration, loading
 from licensing.loading import LoadError
-from licensing.store import accounts
+from licensing.store import accounts, standings
 
 from tests.support.cloud import VENDOR, Cloud, Server
 
@@ -232,9 +232,9 @@ def test_a_stage_that_was_never_reached_is_made_up_for_by_loading_again(cloud: C
     loading.load(DOCUMENT, cloud.now)
     account = administration.find_account("FR40303265045")
     [installation] = account.installations
-    accounts.StandingItem.get(account.customer.customer_id, f"ENT#{installation}").delete()
+    standings.StandingItem.get(account.customer.customer_id, f"ENT#{installation}").delete()
     loading.load(DOCUMENT, cloud.now)
-    assert accounts.get_standing(account.customer.customer_id, installation) is not None
+    assert standings.get(account.customer.customer_id, installation) is not None
 
 
 def test_a_write_that_somebody_else_overtook_changes_nothing(cloud: Cloud) -> None:

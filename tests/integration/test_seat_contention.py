@@ -1,5 +1,7 @@
 """Many stations at the very same moment: the conditions on the writes hold, and without them the test sees it (F1)."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -139,3 +141,23 @@ def test_a_login_storm_on_a_large_pool_fills_it_to_the_last_seat(cloud: Cloud, s
     assert len(granted(answers)) == pool.in_use() == 200
     assert sum(isinstance(answer, SeatLimitReached) for answer in answers) == 50
     assert len({answer.seat_id for answer in granted(answers)}) == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "bench",
+    [
+        ("seat_contention", "--operations", "400", "--processes", "3", "--stations", "10", "--capacity", "12"),
+        ("login_storm", "--stations", "250", "--capacity", "200", "--processes", "3"),
+    ],
+)
+def test_several_processes_that_reach_the_tables_over_http_get_no_seat_too_many(bench: tuple[str, ...]) -> None:
+    name, *options = bench
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.bench.{name}", *options],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,143 +1,57 @@
 """What seats cost: counted calls, and item sizes by DynamoDB's published rules (proof.md)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from licensing import contract, seats
-from licensing.errors import SeatLimitReached
+from licensing import seat_use
 from licensing.rules import seats as rules
-from licensing.rules.seats import Ask, Segment, Who
-from licensing.stations import by_seat_token
+from licensing.rules.seats import Ask, Segment
 from licensing.store import seats as store
 
+from tests.bench.seat_costs import moves, opened, refusals, true_denials, usual, who
 from tests.support.cloud import Cloud, Server
-from tests.support.seats import Pool, Station, concurrent_pool
-from tests.support.units import WRITE_UNIT, Meter, Units, item_size
-
-
-@contextmanager
-def counted(cloud: Cloud) -> Iterator[Units]:
-    units, meter = Units(), Meter()
-    cloud.stack.aws.interceptor = meter.note
-    try:
-        yield units
-    finally:
-        cloud.stack.aws.interceptor = None
-        units.read, units.write = meter.total.read, meter.total.write
-
-
-def who(n: int) -> Who:
-    return Who(f"m.rossi{n}", f"PC-{n:04d}", "local", f"U{n:04d}")
-
-
-def body(pool: Pool, n: int) -> contract.SeatRequest:
-    named = who(n)._asdict()
-    return contract.SeatRequest(
-        pool_id=pool.pool_id, company_tax_id="IT00743110157", module="billing", instance=str(n), **named
-    )
-
-
-def fill(pool: Pool, count: int, now: int) -> None:
-    """Seat so many stations as the rules do, each in its own segment where there is room; with few writes."""
-    segments = {each.index: each for each in store.segments(pool.pool_id)}
-    bits = pool.look().bits
-    changed: set[int] = set()
-    left = count
-    for n in range(20 * count):
-        station = rules.station(who(n))
-        index = rules.place(station, bits)
-        until, tax_id = now + 600, rules.company("IT00743110157")
-        ask = Ask(who(n), tax_id, "billing", rules.instance("billing", str(n)), until)
-        seated = rules.lease(segments[index], station, ask, now)
-        if seated and left:
-            segments[index] = seated.segment
-            changed.add(index)
-            left -= 1
-    assert left == 0
-    for index in changed:
-        store.put(pool.pool_id, segments[index], now)
+from tests.support.units import WRITE_UNIT, item_size
 
 
 @pytest.mark.parametrize("capacity", [10, 100, *(pytest.param(n, marks=pytest.mark.slow) for n in (1000, 10_000))])
 def test_the_cost_of_a_seat_does_not_grow_with_the_pool(cloud: Cloud, server: Server, capacity: int) -> None:
-    pool = concurrent_pool(cloud, server, capacity)
-    caller = by_seat_token(Station(pool).token(), cloud.now)
-    lease, _ = seats.lease(caller, body(pool, 999_999), cloud.now)  # whatever is read once a minute has been read
-    seats.close(caller, lease.seat_id, None, None, cloud.now)
-    fill(pool, capacity // 2, int(cloud.now.timestamp()))
-    checkouts, heartbeats, releases = [], [], []
-    for n in range(1_000_000, 1_000_020 if capacity > 10 else 1_000_003):
-        with counted(cloud) as units:
-            answer, new = seats.lease(caller, body(pool, n), cloud.now)
-        assert new
-        if units.write <= 2:  # not one that had to move quota
-            checkouts.append(units)
-        with counted(cloud) as units:
-            seats.heartbeat(caller, answer.seat_id, "billing", str(n), cloud.now)
-        heartbeats.append(units)
-        with counted(cloud) as units:
-            seats.close(caller, answer.seat_id, "billing", str(n), cloud.now)
-        releases.append(units)
-    assert checkouts
+    costs = usual(*opened(cloud, server, capacity), 20 if capacity > 10 else 3)
+    assert costs["checkout"]
     # An item of more than eight seats, here and there, is a second write unit.
-    for name, found, read in (("checkout", checkouts, 1), ("heartbeat", heartbeats, 0), ("release", releases, 0)):
+    for name, read in (("checkout", 1), ("heartbeat", 0), ("release", 0)):
+        found = costs[name]
         assert {units.read for units in found} == {read}, name
         assert sorted(units.write for units in found)[len(found) // 2] == 1, name
 
 
-def test_moving_quota_costs_three_reads_and_five_writes_at_most(cloud: Cloud, server: Server) -> None:
-    pool = concurrent_pool(cloud, server, 1000)
-    caller = by_seat_token(Station(pool).token(), cloud.now)
-    seats.lease(caller, body(pool, 999_999), cloud.now)
-    begin = cloud.now
-    fill(pool, 850, int(begin.timestamp()))
-    near, far = [], 0
-    for n in range(60):
-        now = begin + timedelta(seconds=n)  # what one look at all finds is good for its second: each pays for its own
-        own = rules.place(rules.station(who(1_000_000 + n)), pool.look().bits)
-        at = int(now.timestamp())
-        has_one = any(each.spare(at) for each in store.neighbours(pool.pool_id, own, seats._GLANCE))
-        with counted(cloud) as units:
-            seats.lease(caller, body(pool, 1_000_000 + n), now)
-        if units.write > 2 and has_one:
-            near.append(units)
-        far += units.write > 2 and not has_one
-    # Where no neighbour has a seat, the whole pool is looked at.
-    assert len(near) > 4 * far
-    assert all(units.read <= 3 for units in near), [str(units) for units in near]
-    assert sorted(units.write for units in near)[len(near) // 2] <= 5
+def test_moving_quota_costs_three_reads_and_five_writes_at_most_also_for_the_last_free_seats(
+    cloud: Cloud, server: Server
+) -> None:
+    found = list(moves(*opened(cloud, server, 500), 9))
+    assert sum(not beside for _, beside in found) > len(found) / 3
+    assert all(units.read <= 3 for units, _ in found), [str(units) for units, _ in found]
+    assert sorted(units.write for units, _ in found)[len(found) // 2] <= 5
 
 
 @pytest.mark.parametrize("capacity", [8, 1000])
 def test_a_refusal_writes_nothing_and_a_crowd_reads_the_pool_once_a_second(
     cloud: Cloud, server: Server, capacity: int
 ) -> None:
-    pool = concurrent_pool(cloud, server, capacity)
-    caller = by_seat_token(Station(pool).token(), cloud.now)
-    seats.lease(caller, body(pool, 999_999), cloud.now)
-    now = cloud.now
-    fill_all(pool, int(now.timestamp()))
-    costs = []
-    for n in range(2_000_000, 2_000_010):
-        with counted(cloud) as units, pytest.raises(SeatLimitReached) as refusal:
-            seats.lease(caller, body(pool, n), now)
-        assert refusal.value.members["in_use"] == capacity
-        costs.append(units)
+    costs = refusals(*opened(cloud, server, capacity), 10)
     assert {units.write for units in costs} == {0}
     assert {units.read for units in costs[1:]} == {1}
 
 
-def fill_all(pool: Pool, now: int) -> None:
-    """Fill every segment up to its quota, with stations of any kind: only their number matters."""
-    for segment in store.segments(pool.pool_id):
-        entries = dict(segment.live(now))
-        for n in range(segment.quota - len(entries)):
-            station = f"{segment.index:08d}{n:08d}"
-            entries[station] = rules.Entry(segment.version + 1, now, now + 600, who(n), "c", {})
-        store.put(pool.pool_id, replace(segment, entries=entries), now)
+@pytest.mark.parametrize("stations", [40, 400])
+def test_a_crowd_of_true_denials_costs_a_tenth_of_a_write_each_behind_the_request(
+    cloud: Cloud, server: Server, stations: int
+) -> None:
+    pool, _ = opened(cloud, server, 8)
+    units = true_denials(pool, stations)
+    assert units.write / stations <= 0.1, str(units)
+    found = seat_use.denials(pool.customer_id, pool.pool_id, cloud.now, cloud.now + timedelta(minutes=1))
+    assert {each.who for each in found} == {who(n) for n in range(stations)}
 
 
 def test_a_segment_of_eight_seats_is_one_write_unit() -> None:

@@ -174,6 +174,19 @@ def test_an_old_seat_id_never_touches_a_later_lease(pool: Pool) -> None:
     assert pool.in_use() == 1
 
 
+def test_a_release_that_comes_twice_or_late_changes_nothing(pool: Pool) -> None:
+    station, other = Station(pool), Station(pool, os_user="other")
+    station.lease()
+    assert [station.close().status_code for _ in range(2)] == [204, 204]
+    station.lease()
+    other.lease()
+    pool.pass_seconds(600)
+    assert station.close().status_code == 204
+    other.lease()
+    assert station.close().status_code == 204
+    assert pool.in_use() == 1
+
+
 def test_the_lease_time_is_the_pool_s(pool: Pool) -> None:
     Station(pool).lease()
     seats.set_lease_seconds(pool.customer_id, pool.pool_id, 60, VENDOR, pool.cloud.now)

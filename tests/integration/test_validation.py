@@ -1,5 +1,6 @@
 """The daily validation end to end, over HTTP (A3-A8, B5, B7, B10)."""
 
+import json
 from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -29,6 +30,24 @@ def test_each_day_a_fresh_token(cloud: Cloud, server: Server) -> None:
         assert answer["first_validation"] is False
         assert (server.claims["gen"], server.claims["seq"]) == (1, day)
         assert answer["nonce"] == server.claims["nonce"]
+
+
+def test_an_answer_is_compressed_for_whoever_takes_that(cloud: Cloud, server: Server) -> None:
+    def answered(coding: str) -> tuple[str | None, int, bool]:
+        content = json.dumps(server.body()).encode()
+        headers = {"authorization": f"Bearer {server.token}", "dpop": server.proof("/v1/validations", content)}
+        response = cloud.post("/v1/validations", content, **headers, accept_encoding=coding)
+        server.took(response)
+        return (
+            response.headers.get("content-encoding"),
+            int(response.headers["content-length"]),
+            response.json()["valid"],
+        )
+
+    plain, packed = answered("identity"), answered("gzip, deflate")
+    assert plain[::2] == (None, True)
+    assert packed[::2] == ("gzip", True)
+    assert packed[1] < plain[1] / 2
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])

@@ -8,7 +8,8 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from moto.backends import get_backend
 from moto.dynamodb.models.dynamo_type import DynamoType
 
 from infra.local.template import ACCOUNT, REGION
+from tests.support.cloud import Cloud
 
 READ_UNIT, WRITE_UNIT = 4096, 1024
 
@@ -36,10 +38,14 @@ def size(node: Any) -> int:
     match node:
         case {"S": text}:
             return len(text.encode())
-        case {"B": data}:
-            return len(data) * 3 // 4  # base64
+        case {"B": bytes(data)}:
+            return len(data)
+        case {"B": text}:
+            return len(text) * 3 // 4  # base64, as it travels
         case {"N": digits}:
             return len(digits) // 2 + 2
+        case {"NS": numbers}:
+            return sum(len(digits) // 2 + 2 for digits in numbers)
         case {"BOOL": _} | {"NULL": _}:
             return 1
         case {"M": members}:
@@ -57,11 +63,11 @@ def item_size(item: dict[str, Any]) -> int:
 class Meter:
     """Counts the units of calls that are about to be made, by what ``kind_of`` makes of the operation, table and partition."""
 
-    def __init__(self, kind_of: Callable[[str, str, str], str] = lambda operation, table, partition: "") -> None:
-        self.by_kind: defaultdict[str, Units] = defaultdict(Units)
+    def __init__(self, kind_of: Callable[[str, str, str], Hashable] = lambda operation, table, partition: "") -> None:
+        self.by_kind: defaultdict[Hashable, Units] = defaultdict(Units)
         self._kind_of = kind_of
         self._tables = get_backend("dynamodb")[ACCOUNT][REGION].tables
-        self._written: list[tuple[str, str, dict[str, Any], int, int]] = []
+        self._written: list[tuple[Hashable, str, dict[str, Any], int, int]] = []
 
     @property
     def total(self) -> Units:
@@ -72,12 +78,14 @@ class Meter:
         )
 
     def note(self, event: str, request: Any) -> None:
-        """A call that goes to DynamoDB next; an interceptor of infra.local.aws."""
-        self.settle()
+        """A call that is made next, to DynamoDB or elsewhere; an interceptor of infra.local.aws."""
         _, service, operation = event.split(".", 2)
-        if service != "dynamodb":
-            return
-        body = json.loads(request.body)
+        if service == "dynamodb":
+            self.call(operation, json.loads(request.body))
+
+    def call(self, operation: str, body: dict[str, Any]) -> None:
+        """A call that goes to DynamoDB next."""
+        self.settle()
         match operation:
             case "GetItem":
                 self._read(operation, body, body["Key"]["pk"]["S"], [self._size(body["TableName"], body["Key"])])
@@ -152,3 +160,15 @@ def _matching(condition: str, bounds: list[str]) -> Callable[[str], bool]:
         return lambda name: name < bounds[0]
     assert not bounds, condition
     return lambda name: True
+
+
+@contextmanager
+def counted(cloud: Cloud) -> Iterator[Units]:
+    """What the calls of this process cost; known when they are done."""
+    units, meter = Units(), Meter()
+    cloud.stack.aws.interceptor = meter.note
+    try:
+        yield units
+    finally:
+        cloud.stack.aws.interceptor = None
+        units.read, units.write = meter.total.read, meter.total.write

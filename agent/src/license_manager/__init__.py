@@ -21,7 +21,9 @@ from .version import __version__
 
 __all__ = ["Check", "Entitlement", "Licensed", "NotLicensed", "__version__", "check", "licensed", "report"]
 
-_OF_SEATS = frozenset({"Seat", "Station", "borrowed_until", "browser", "seat", "seat_token", "this_station"})
+_OF_SEATS = frozenset(
+    {"Refused", "Seat", "Station", "Unreachable", "borrowed_until", "browser", "seat", "seat_token", "this_station"}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -24,7 +24,7 @@ from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.sequence import Kind, Presented, ServerState, Step, activate, nonce_hash
 from licensing.rules.tax_ids import normalize
 from licensing.rules.vendor import Vendor
-from licensing.store import accounts, activation_requests, servers, tables
+from licensing.store import accounts, activation_requests, servers, standings, tables
 from licensing.store import limits as limit_store
 from licensing.store.activation_requests import RequestItem
 from licensing.store.idempotency import Keep, keep_nothing
@@ -151,7 +151,7 @@ def activate_server(
 
     def attempt() -> contract.ValidationAnswer:
         customer_id, installation_id, used = _claimed(body, used_for, now)
-        standing = accounts.get_standing(customer_id, installation_id)
+        standing = standings.get(customer_id, installation_id)
         if standing is None and body.ticket:
             # Somebody else's installation looks like none at all.
             raise TicketInvalid

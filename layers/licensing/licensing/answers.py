@@ -1,9 +1,12 @@
 """From what was decided to the answer that a server gets, with its server token or its verdict."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from licensing import deployment, tokens
 from licensing.contract import (
@@ -57,7 +60,7 @@ def yes(
         fingerprint=report.fingerprint,
         mode=standing.mode,
         time_zone=zone,
-        entitlements=[in_token(each) for each in entitlements],
+        entitlements=in_token(entitlements),
     )
     return ValidationAnswer(
         valid=True,
@@ -135,10 +138,15 @@ def entitlement(standing: Standing, each: Entitlement) -> EntitlementAnswer:
     )
 
 
-def in_token(entitlement: EntitlementAnswer) -> dict[str, Any]:
+def in_token(entitlements: Sequence[EntitlementAnswer]) -> list[dict[str, Any]]:
     """The same, short: what has begun needs no beginning, and what does not apply is left out. A token travels each day."""
-    members = entitlement.model_dump(mode="json", exclude={"first_day", "starts_at"})
-    return {name: value for name, value in members.items() if value not in (None, [], False)}
+    dumped = _entitlements().dump_python(entitlements, mode="json", exclude={"__all__": {"first_day", "starts_at"}})
+    return [{name: value for name, value in each.items() if value not in (None, [], False)} for each in dumped]
+
+
+@lru_cache
+def _entitlements() -> TypeAdapter[Sequence[EntitlementAnswer]]:
+    return TypeAdapter(Sequence[EntitlementAnswer])
 
 
 def _customer(standing: Standing) -> CustomerName:
@@ -160,6 +168,9 @@ def _messages(standing: Standing, vendor: Vendor, report: Report, now: datetime)
 
 
 def _message(message: Message, say: Say) -> MessageAnswer:
-    members = asdict(message)
-    facts = members.pop("facts")
-    return MessageAnswer(**{**members, "detail": say(message.detail, **{**members, **facts})})
+    members = {name: getattr(message, name) for name in _SHOWN}
+    return MessageAnswer(**{**members, "detail": say(message.detail, **{**members, **message.facts})})
+
+
+#: Of a message; ``facts`` are in its sentence only.
+_SHOWN = tuple(each.name for each in fields(Message) if each.name != "facts")

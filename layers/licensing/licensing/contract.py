@@ -83,16 +83,17 @@ def example(shown: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [shown]})
 
 
+# Built at their first use: each function imports the whole contract, and speaks a page of it.
 class Body(BaseModel):
     """What a client sends."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Answer(BaseModel):
     """What we answer. Times are RFC 3339 UTC, to the second."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class _Sparse(Answer):

@@ -10,7 +10,7 @@ from licensing.errors import Refused
 from licensing.operations import operation, record_in
 from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.sequence import gave_up, release
-from licensing.store import accounts, servers, tables
+from licensing.store import servers, standings, tables
 from licensing.store.idempotency import Keep, keep_nothing
 from licensing.texts import mark
 from licensing.tokens import ServerToken
@@ -38,7 +38,7 @@ def deactivate(
     installation from the server that goes on.
     """
     deployment.require_home_site()
-    standing = accounts.get_standing(token.customer_id, token.installation_id)
+    standing = standings.get(token.customer_id, token.installation_id)
     name = standing.name if standing else ""
     answer = contract.DeactivationAnswer(
         installation={"installation_id": token.installation_id, "name": name},

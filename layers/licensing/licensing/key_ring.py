@@ -8,7 +8,7 @@ from jwt import PyJWK
 
 from licensing.errors import TemporarilyUnavailable
 from licensing.rules.key_set import Use
-from licensing.signing import read_jws, sign_jws, signer_for
+from licensing.signing import public_key, read_jws, sign_jws, signer_for
 from licensing.store import key_sets
 
 #: Much less than a key is published before it signs, so that nobody meets a signature by a key not yet known.
@@ -46,7 +46,7 @@ class KeyRing:
         key = self.current(now).key_set.get(kid) or self.current(now, _LOOK_AGAIN).key_set.get(kid)
         if key is None or key.use != use or not key.may_verify(now):
             return None
-        return PyJWK({**key.jwk, "alg": "ES256"})
+        return public_key(key.jwk["x"], key.jwk["y"])
 
     def read(self, use: Use, typ: str, text: str, now: datetime) -> dict[str, Any] | None:
         """What was signed for a use, if a key that may still verify did; None for anything else."""

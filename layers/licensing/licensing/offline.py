@@ -32,11 +32,13 @@ from licensing.key_ring import ring
 from licensing.operations import operation, record_in
 from licensing.rules import offline as rules
 from licensing.rules.accounts import Account, OfflineGrant, standing
+from licensing.rules.entitlements import Standing
 from licensing.rules.guards import OFFLINE_GUARDS, Facts, judge
 from licensing.rules.offline import OfflineRequest
 from licensing.rules.operations import Origin
 from licensing.rules.sequence import Kind, Presented, ServerState, nonce_hash, release
 from licensing.rules.sequence import activate as activate_state
+from licensing.signing import thumbprint
 from licensing.store import accounts, servers, tables
 from licensing.store.idempotency import Keep, keep_nothing
 from licensing.store.vendor import cached as vendor_settings
@@ -46,6 +48,7 @@ from licensing.store.vendor import catalogue
 LIMIT = 16 * 1024
 _REQUEST_TYP = "offline-request+jwt"
 _RECEIPT_TYP = "deactivation+jwt"
+_LICENSE_TYP = "license+jwt"
 #: What makes each kind of file.
 _COMMANDS = {
     _REQUEST_TYP: "license-manager offline request",
@@ -151,16 +154,16 @@ def activate(
         )
         after = rules.take_offline(account, installation_id, grant, now)
         where = standing(after, installation_id, sold)
-        signed = tokens.offline_license(
-            ring,
-            deployment.issuer(),
+        signed = _sign(
             where,
             grant,
             request,
-            [
-                answers.in_token(answers.entitlement(where, each))
-                for each in rules.licensed(where, now, report.app_version, vendor.releases)
-            ],
+            answers.in_token(
+                [
+                    answers.entitlement(where, each)
+                    for each in rules.licensed(where, now, report.app_version, vendor.releases)
+                ]
+            ),
             now,
         )
         answer = _answer(account, installation_id, signed, grant.until, now)
@@ -244,6 +247,41 @@ def _again(
         raise OfflineRequestUsed
     ends = _unverified(kept).get("exp")
     return _answer(account, installation_id, kept, datetime.fromtimestamp(ends, UTC) if ends else None, now)
+
+
+def _sign(
+    where: Standing,
+    grant: OfflineGrant,
+    request: OfflineRequest,
+    entitlements: list[dict[str, Any]],
+    now: datetime,
+) -> str:
+    """The signed license of an offline server (B9): what a server token says, without the days until the next validation.
+
+    ``names`` are for people: a server that never calls has nowhere else to learn them from.
+    """
+    issued = int(grant.issued_at.timestamp())
+    claims = {
+        "iss": deployment.issuer(),
+        "aud": tokens.AUDIENCE,
+        "sub": where.installation_id,
+        "cus": where.customer_id,
+        "gen": grant.gen,
+        "seq": 0,
+        "jti": grant.jti,
+        "iat": issued,
+        "nbf": issued,
+        "nonce": request.nonce,
+        "cnf": {"jkt": thumbprint(dict(request.public_key))},
+        "fp": dict(request.report.fingerprint),
+        "mode": "offline",
+        "tz": request.report.time_zone,
+        "ent": entitlements,
+        "names": {"customer": where.customer_name, "tax_id": where.tax_id, "installation": where.name},
+    }
+    if grant.until:
+        claims["exp"] = int(grant.until.timestamp())
+    return ring.sign("file", _LICENSE_TYP, claims, now)
 
 
 def _answer(

@@ -15,7 +15,7 @@ import jwt
 from jwt.utils import base64url_encode
 
 from licensing.errors import ClockSkewed, InvalidProof
-from licensing.signing import thumbprint
+from licensing.signing import public_key, thumbprint, unverified_header
 
 #: How far (seconds) the time of a proof may be from ours.
 TOLERANCE = 300
@@ -45,11 +45,11 @@ def verify(
     if not proof:
         raise InvalidProof
     try:
-        header = jwt.get_unverified_header(proof)
+        header = unverified_header(proof)
         jwk = _public_jwk(header)
         claims: dict[str, Any] = jwt.decode(
             proof,
-            jwt.PyJWK({**jwk, "alg": "ES256"}),
+            public_key(jwk["x"], jwk["y"]),
             algorithms=["ES256"],
             options={
                 "require": ["jti", "htm", "htu", "iat", "bh"],

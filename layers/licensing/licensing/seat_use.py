@@ -25,6 +25,11 @@ from licensing.store import tables
 
 logger = Logger(child=True)
 
+#: Segments with a free seat that are told to whoever looks for one.
+_HINTS = 64
+#: Stations named in the operation log's entry about denials.
+_NAMED = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -88,7 +93,9 @@ def _look(pool_id: str, earliest: int, at: int) -> None:
     slot = max(most, key=lambda each: most[each], default=start)
     if most.get(slot, 0) > use.peak:
         use = replace(use, peak=most[slot], peak_at=slot)
-    store.put_use(pool_id, replace(use, looked_from=earliest, looked_at=at, in_use=seat_rules.in_use(segments, at)))
+    used = seat_rules.in_use(segments, at)
+    free = frozenset(each.index for each in seat_rules.donors(segments, at, but=seat_rules.SUPPORT)[:_HINTS])
+    store.put_use(pool_id, replace(use, looked_from=earliest, looked_at=at, in_use=used, free=free))
 
 
 def _intervals(pool_id: str, segments: Iterable[Segment], start: int) -> list[Interval]:
@@ -192,21 +199,23 @@ def record_denials(name: str, messages: Sequence[Denied], now: datetime) -> None
         logger.info("denials_recorded", pool_id=pool_id, denials=len(refusals), stations_in_vain=len(left))
 
 
-def _tell_denials(pool_id: str, refusals: Iterable[Refusal], now: datetime) -> None:
+def _tell_denials(pool_id: str, refusals: Sequence[Refusal], now: datetime) -> None:
+    """One entry of the operation log for all: each would be a write unit. Who was refused when is kept beside it."""
     state = store.get_pool(pool_id)
     if state is None:
         return
-    pool = state.pool
-    for each in refusals:
-        moment = datetime.fromtimestamp(each.times[-1], UTC)
-        by = Origin("server", pool.installation_id, each.who.user_code or each.who.os_user)
-        told = operations.operation(
-            pool.customer_id, by, "seat.denied", moment, pool_id, "SEAT_LIMIT_REACHED", application=pool.application,
-            terminal=each.who.terminal, session=each.who.session, times=len(each.times), in_use=each.in_use,
-            capacity=each.capacity,
-        )  # fmt: skip
-        key = f"{pool_id} {each.station} {each.times[0]} denied"
-        operations.record(replace(told, operation_id=operations.operation_id(key, moment)), now)
+    pool, first, last = state.pool, refusals[-1], refusals[0]
+    times = sorted(at for each in refusals for at in each.times)
+    names = [each.who.user_code or each.who.os_user for each in refusals]
+    by = Origin("server", pool.installation_id, ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else ""))
+    moment = datetime.fromtimestamp(times[-1], UTC)
+    told = operations.operation(
+        pool.customer_id, by, "seat.denied", moment, pool_id, "SEAT_LIMIT_REACHED", application=pool.application,
+        stations=len(refusals), times=len(times), since=datetime.fromtimestamp(times[0], UTC).isoformat(),
+        in_use=last.in_use, capacity=last.capacity,
+    )  # fmt: skip
+    key = f"{pool_id} {first.station} {first.times[0]} denied"
+    operations.record(replace(told, operation_id=operations.operation_id(key, moment)), now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,9 @@ T = TypeVar("T")
 
 _CACHED = timedelta(minutes=1)
 _MOST_CACHED = 10_000
-#: Segments glanced at before all are: together two read units.
-_GLANCE = 16
-#: Neighbours tried before all are looked at.
+#: Segments glanced at before all are: together a read unit.
+_GLANCE = 8
+#: Segments tried before all are looked at (anew).
 _DONORS = 3
 #: A login storm meets in the same segment often.
 _RACES = 12
@@ -158,11 +158,12 @@ def _shared(state: PoolState, secret: str, ask: Ask, at: int) -> Seated | None:
 def _seat(state: PoolState, station: str, ask: Ask, at: int) -> Seated:
     pool_id = state.pool.pool_id
     segment = _segment(state, station)
+    waits = state.quiet_until - at  # who held a seat goes on, nobody else comes in
     apart = None
     if state.pool.support and state.pool.is_support(ask.who) and station not in segment.live(at):
         apart = store.get_support(pool_id)
         place = rules.lease(apart, station, ask, at)
-        if place:
+        if place and not (place.new and waits > 0):
             logger.info("support_access", pool_id=pool_id, user=ask.who.user_code or ask.who.os_user, new=place.new)
             if place.new:
                 store.put_seats(pool_id, [place.segment], at, apart=segment)
@@ -173,6 +174,8 @@ def _seat(state: PoolState, station: str, ask: Ask, at: int) -> Seated:
     if seated and not seated.new:
         store.put(pool_id, seated.segment, at)
         return seated
+    if waits > 0:
+        raise TemporarilyUnavailable(retry_after=waits)
     if seated:
         try:
             store.put_seats(pool_id, [seated.segment], at, apart)
@@ -206,17 +209,34 @@ def _seat_from_elsewhere(
             return False
         return True
 
-    known = _views.get(pool_id)
-    if known is None or known.second != at:
-        glanced = rules.donors(store.neighbours(pool_id, own.index, _GLANCE), at, but=own.index)
-        if any(took(donor) for donor in _from(glanced, station)[:_DONORS]):
-            return wider
-    view = _look(pool_id, at)
+    # Seen in this second by this process: what was free then may be gone, so each is looked at before it is asked for a seat.
+    view = _views.get(pool_id)
+    if view is None or view.second != at:
+        view = None
+        if 1 << own.bits > _GLANCE:
+            glanced = rules.donors(store.neighbours(pool_id, own.index, _GLANCE), at, but=own.index)
+            if any(took(donor) for donor in _from(glanced, station)[:_DONORS]):
+                return wider
+            hint = _from([each for each in store.get_free(pool_id) if each != own.index], station)
+            if hint and (donor := store.get_segment(pool_id, hint[0], consistent=False)) and took(donor):
+                return wider
+    fresh = view is None
+    stale = 0
+    view = view or _look(pool_id, at)
     for _ in range(_RACES * _DONORS):
         others = [each for each in view.donors.values() if each.index != own.index]
         if not others:
             raise _refusal(state, view)
         donor = _from(others, station)[0]
+        if not fresh:
+            seen = store.get_segment(pool_id, donor.index)
+            view.note(seen, donor.index, at)
+            if seen is None or not seen.spare(at):
+                stale += 1
+                if stale == _DONORS:
+                    view, fresh = _look(pool_id, at, anew=True), True
+                continue
+            donor = seen
         done = took(donor)
         # What others took in the meantime is seen by looking at that segment again; only what is full is given up.
         view.note(store.get_segment(pool_id, donor.index) if not done else _after_giving(donor, at), donor.index, at)
@@ -231,16 +251,16 @@ def _after_giving(donor: Segment, at: int) -> Segment | None:
     return replace(given, version=given.version + 1) if given else None
 
 
-def _from(donors: Sequence[Segment], station: str) -> list[Segment]:
+def _from(donors: Sequence[T], station: str) -> list[T]:
     """The same, beginning where the station's hash says: a crowd must not storm the same donor."""
     start = rules.place(station, 16) % len(donors) if donors else 0
     return [*donors[start:], *donors[:start]]
 
 
-def _look(pool_id: str, at: int) -> _View:
+def _look(pool_id: str, at: int, *, anew: bool = False) -> _View:
     """All segments, looked at once a second at most: a crowd before a full pool must not read it over and over."""
     view = _views.get(pool_id)
-    if view is None or view.second != at:
+    if anew or view is None or view.second != at:
         _make_room(_views)
         view = _views[pool_id] = _view(store.segments(pool_id), at)
     return view
@@ -546,7 +566,8 @@ def _usable(caller: Caller, pool_id: str, now: datetime) -> PoolState:
     if phase == "upcoming":
         raise KeyNotYetValid(first_day=str(wanted.first_day))
     seen = _seen(pool_id, now)
-    if seen is not None and not seen.unsettled and seen.pool == _as_kept(wanted, seen.pool):
+    here = seen is not None and seen.home == deployment.site()
+    if seen is not None and here and not seen.unsettled and seen.pool == _as_kept(wanted, seen.pool):
         return seen
 
     # Something changed, here or there: which of both is older tells only a fresh look at both, the pool first.
@@ -555,6 +576,8 @@ def _usable(caller: Caller, pool_id: str, now: datetime) -> PoolState:
         fresh = _wanted(fresh_standing(caller), activation_keys.current(caller.customer_id), pool_id)
         if fresh is None:
             raise NotFound
+        if state is not None and state.home != deployment.site():
+            state = _take_over(state, now)
         return _configure(state, fresh, now)
 
     state = _unraced(follow)
@@ -690,7 +713,7 @@ def _configure(state: PoolState | None, wanted: Pool, now: datetime) -> PoolStat
     capacity = pool.capacity
     bits = rules.bits_for(capacity)
     if state is None:
-        made = PoolState(pool, identity.new_secret(), bits, undealt=capacity, unsettled=True)
+        made = PoolState(pool, identity.new_secret(), deployment.site(), bits, undealt=capacity, unsettled=True)
         store.put_pool(made)
         try:
             store.put_use(pool.pool_id, store.Use(since=store.epoch(now), looked_from=store.epoch(now)))
@@ -709,6 +732,32 @@ def _configure(state: PoolState | None, wanted: Pool, now: datetime) -> PoolStat
         store.put_pool(after)
         logger.info("pool_changed", pool_id=pool.pool_id, capacity=capacity, before=state.pool.capacity)
     return after
+
+
+def _take_over(state: PoolState, now: datetime) -> PoolState:
+    """Give a pool's seats out at this site from now on, after the other one failed: returns the pool as it was written.
+
+    What the other site did in its last seconds may be missing here, in part or in whole: a transaction is replicated item by item.
+    So nobody new is seated for as long as a lease lasts: by then whoever holds a seat that is not seen here has lost it, or
+    has been heard of. The quotas are added up anew; and since the last writer wins, every segment is written, lest
+    something of the other site's arrives late. Raises ConditionFailed where another process took over.
+    """
+    pool, at = state.pool, store.epoch(now)
+    pool_id = pool.pool_id
+    found = [*store.segments(pool_id), *([store.get_support(pool_id)] if pool.support else [])]
+    for part in _parts(found, store.PART):
+        left = list(part)
+        while left:
+            try:
+                store.put_part(pool_id, left, at)
+                break
+            except ConditionFailed as error:  # those somebody wrote at this site
+                left = [each for place, each in enumerate(left) if place not in error.failed]
+    undealt = pool.capacity - sum(each.quota for each in store.segments(pool_id))
+    taken = replace(state, home=deployment.site(), quiet_until=at + pool.lease_seconds, undealt=undealt, unsettled=True)
+    store.put_pool(taken)
+    logger.warning("pool_taken_over", pool_id=pool_id, undealt=undealt, before=state.undealt)
+    return replace(taken, version=taken.version + 1)
 
 
 def settle(pool_id: str, now: datetime) -> None:
@@ -741,7 +790,7 @@ def _divide(state: PoolState, at: int) -> None:
     segments = store.segments(pool_id)
     new = [Segment(index, state.bits) for index in rules.missing(segments, state.bits)]
     for part in _parts(new, store.PART):
-        store.put_new(pool_id, part, at)
+        store.put_part(pool_id, part, at)
     while coarse := [each for each in segments if each.bits < state.bits]:
         for each in coarse:
             store.put_split(pool_id, *rules.split(each, at), at)

@@ -6,6 +6,7 @@ KMS keeps the private key where nobody reads it and costs by the signature; a PE
 import hashlib
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import jwt
@@ -117,10 +118,18 @@ def sign_jws(payload: dict[str, Any], *, typ: str, kid: str, signer: Signer) -> 
     return _jws.encode(text, signer, algorithm="ES256", headers={"typ": typ, "kid": kid})  # type: ignore[arg-type]
 
 
+def unverified_header(text: str) -> dict[str, Any]:
+    """A compact JWS's header, of which nothing is verified yet. Raises jwt.DecodeError.
+
+    The rest is not looked at: a server token is 8 KB, and whoever wants to know more decodes it whole to verify it.
+    """
+    return jwt.get_unverified_header(f"{text.partition('.')[0]}..")
+
+
 def read_jws(text: str, *, typ: str, key_of: Callable[[str], jwt.PyJWK | None]) -> dict[str, Any] | None:
     """The JSON payload of a compact JWS, ES256, of this type, by a key that ``key_of`` knows by its id; None for any other."""
     try:
-        header = jwt.get_unverified_header(text)
+        header = unverified_header(text)
         key = key_of(str(header.get("kid")))
         if key is None or header.get("typ") != typ:
             return None
@@ -128,6 +137,12 @@ def read_jws(text: str, *, typ: str, key_of: Callable[[str], jwt.PyJWK | None]) 
     except (jwt.PyJWTError, ValueError):
         return None
     return payload if isinstance(payload, dict) else None
+
+
+@lru_cache(maxsize=256)
+def public_key(x: str, y: str) -> jwt.PyJWK:
+    """A P-256 key that verifies ES256, by its coordinates; parsed once for those that come again. Raises jwt.PyJWTError."""
+    return jwt.PyJWK({"kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "ES256"})
 
 
 def jwk_of(key: ec.EllipticCurvePublicKey) -> dict[str, str]:

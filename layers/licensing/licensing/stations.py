@@ -16,7 +16,8 @@ from licensing.rules.entitlements import Standing
 from licensing.rules.guards import GUARDS
 from licensing.rules.heartbeat import validate_before
 from licensing.rules.sequence import ServerState
-from licensing.store import accounts, servers
+from licensing.signing import public_key, unverified_header
+from licensing.store import servers, standings
 from licensing.tokens import ServerToken
 
 AUDIENCE = "seats"
@@ -61,7 +62,7 @@ def by_seat_token(text: str, now: datetime) -> Caller:
         Refused, SilentTooLong: as for ``by_server_token``.
     """
     try:
-        header = jwt.get_unverified_header(text)
+        header = unverified_header(text)
         if header.get("typ") != TYP or header.get("alg") != "ES256":
             raise InvalidToken
         named: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
@@ -72,11 +73,11 @@ def by_seat_token(text: str, now: datetime) -> Caller:
         if not customer_id.startswith("cus_") or not installation_id.startswith("ins_") or len(text) > 4096:
             raise InvalidToken
         known = _look(customer_id, installation_id, now)
-        if known.state.public_key is None:
+        if (key := known.state.public_key) is None:
             raise InvalidToken
         claims: dict[str, Any] = jwt.decode(
             text,
-            jwt.PyJWK({**known.state.public_key, "alg": "ES256"}),
+            public_key(key["x"], key["y"]),
             algorithms=["ES256"],
             audience=AUDIENCE,
             options={
@@ -116,7 +117,7 @@ def _look(customer_id: str, installation_id: str, now: datetime) -> _Known:
     if known is None or abs(now - known.read_at) >= _CACHED:
         if len(_known) >= _MOST_CACHED:
             _known.clear()
-        standing = accounts.get_standing(customer_id, installation_id)
+        standing = standings.get(customer_id, installation_id)
         state = servers.get(installation_id)[0] if standing else ServerState()
         known = _known[key] = _Known(state, standing, now)
     return known
@@ -141,7 +142,7 @@ def _refusal(code: str) -> Refused:
 
 def fresh_standing(caller: Caller) -> Standing:
     """Where the caller's installation stands right now. Raises NotFound where it is gone."""
-    standing = accounts.get_standing(caller.customer_id, caller.installation_id)
+    standing = standings.get(caller.customer_id, caller.installation_id)
     if standing is None:
         raise NotFound
     return standing

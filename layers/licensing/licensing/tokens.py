@@ -9,17 +9,13 @@ import jwt
 
 from licensing.errors import InvalidToken
 from licensing.key_ring import KeyRing
-from licensing.rules.accounts import OfflineGrant
-from licensing.rules.entitlements import Standing
 from licensing.rules.guards import Verdict
-from licensing.rules.offline import OfflineRequest
 from licensing.rules.vendor import Vendor
-from licensing.signing import thumbprint
+from licensing.signing import unverified_header
 
 AUDIENCE = "licensing"
 _SERVER_TYP = "server+jwt"
 _VERDICT_TYP = "verdict+jwt"
-_LICENSE_TYP = "license+jwt"
 _REQUIRED = ("exp", "iat", "iss", "aud", "sub", "jti", "cus", "gen", "seq", "nonce", "fp")
 #: A verdict is accepted while it is fresh; what it says holds until the next success.
 _VERDICT_LIFE = timedelta(days=1)
@@ -86,43 +82,6 @@ def server_token(ring: KeyRing, issuer: str, grant: Grant, vendor: Vendor, now: 
     return ring.sign("server", _SERVER_TYP, claims, now)
 
 
-def offline_license(
-    ring: KeyRing,
-    issuer: str,
-    standing: Standing,
-    grant: OfflineGrant,
-    request: OfflineRequest,
-    entitlements: list[dict[str, Any]],
-    now: datetime,
-) -> str:
-    """The signed license of an offline server (B9): what a server token says, without the days until the next validation.
-
-    ``names`` are for people: a server that never calls has nowhere else to learn them from.
-    """
-    issued = int(grant.issued_at.timestamp())
-    claims = {
-        "iss": issuer,
-        "aud": AUDIENCE,
-        "sub": standing.installation_id,
-        "cus": standing.customer_id,
-        "gen": grant.gen,
-        "seq": 0,
-        "jti": grant.jti,
-        "iat": issued,
-        "nbf": issued,
-        "nonce": request.nonce,
-        "cnf": {"jkt": thumbprint(dict(request.public_key))},
-        "fp": dict(request.report.fingerprint),
-        "mode": "offline",
-        "tz": request.report.time_zone,
-        "ent": entitlements,
-        "names": {"customer": standing.customer_name, "tax_id": standing.tax_id, "installation": standing.name},
-    }
-    if grant.until:
-        claims["exp"] = int(grant.until.timestamp())
-    return ring.sign("file", _LICENSE_TYP, claims, now)
-
-
 def verdict(ring: KeyRing, issuer: str, token: ServerToken, nonce: str, no: Verdict, now: datetime) -> str:
     """The signed "no", bound to the request by its nonce and to the server's place in its sequence."""
     issued = int(now.timestamp())
@@ -152,7 +111,7 @@ def jti(installation_id: str, gen: int, seq: int) -> str:
 def typ_of(text: str) -> str | None:
     """What a token says it is, unverified: only good for choosing who verifies it."""
     try:
-        return str(jwt.get_unverified_header(text).get("typ"))
+        return str(unverified_header(text).get("typ"))
     except jwt.PyJWTError:
         return None
 
@@ -164,7 +123,7 @@ def read_server_token(ring: KeyRing, issuer: str, text: str, now: datetime) -> S
     Raises InvalidToken for every fault alike, and TemporarilyUnavailable when the keys can't be read.
     """
     try:
-        header = jwt.get_unverified_header(text)
+        header = unverified_header(text)
         key = ring.verification_key("server", str(header.get("kid")), now)
         if key is None or header.get("typ") != _SERVER_TYP or header.get("alg") != "ES256":
             raise InvalidToken

@@ -14,7 +14,7 @@ from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.reports import Report
 from licensing.rules.sequence import Kind, Presented, ServerState, Step, decide, nonce_hash, suspect, take
 from licensing.rules.vendor import Vendor
-from licensing.store import accounts, servers
+from licensing.store import servers, standings
 from licensing.store.tables import ConditionFailed, unraced
 from licensing.store.vendor import cached as vendor_settings
 from licensing.texts import Say, english, mark
@@ -48,7 +48,7 @@ def validate(
     """
     report = body.report()
     presented = Presented(token.gen, token.seq, body.nonce, report, token.fingerprint, public_key)
-    standing = accounts.get_standing(token.customer_id, token.installation_id)
+    standing = standings.get(token.customer_id, token.installation_id)
     vendor = vendor_settings(now)
 
     def verdict(step: Kind) -> Verdict:

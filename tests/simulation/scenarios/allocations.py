@@ -9,7 +9,8 @@ from licensing import administration
 from licensing.rules import accounts as rules
 from licensing.rules.accounts import Account, AccountError
 from licensing.store import accounts, vendor
-from licensing.store.accounts import LicenseItem, SheetItem, StaleVersion, StandingItem
+from licensing.store.accounts import LicenseItem, SheetItem, StaleVersion
+from licensing.store.standings import StandingItem
 
 from tests.simulation.cloud import TAX_ID, Cloud
 from tests.simulation.scenario import OPERATOR, Scenario

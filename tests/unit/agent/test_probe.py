@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 from license_manager import settings
+from license_manager.transport import LARGEST_ANSWER
 
 from tests.unit.agent.conftest import Site
 from tests.unit.agent.fake_cloud import Key, problem
@@ -110,6 +112,15 @@ def test_a_redirect_is_other_content(site: Site) -> None:
 def test_json_of_somebody_else(site: Site) -> None:
     site.cloud.intruder = lambda number, request: httpx.Response(200, json={"status": "ok"})
     assert found(site)[0][0] == "OTHER_CONTENT"
+
+
+def test_a_few_bytes_that_unpack_to_more_than_any_answer(site: Site) -> None:
+    bomb = gzip.compress(b" " * 2 * LARGEST_ANSWER)
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    site.cloud.intruder = lambda number, request: httpx.Response(200, content=bomb, headers=headers)
+    (code, sentence), *_ = found(site)
+    assert code == "OTHER_CONTENT"
+    assert "too large" in sentence
 
 
 def test_a_site_in_trouble(site: Site) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
@@ -19,10 +19,12 @@ from licensing.errors import InvalidProof, InvalidToken, LicensingError, Unautho
 from licensing.http.api import say
 from licensing.key_ring import ring
 from licensing.rules.operations import Origin
-from licensing.rules.people import User
-from licensing.store import people, tables
+from licensing.store import tables
 from licensing.store.idempotency import Idempotency, Keep, keep_nothing
 from licensing.texts import Say
+
+if TYPE_CHECKING:
+    from licensing.rules.people import User
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -41,7 +43,7 @@ def body_bytes(event: APIGatewayProxyEventV2) -> bytes:
     return base64.b64decode(text) if event.is_base64_encoded else text.encode()
 
 
-def origin(router: BaseRouter, user: User | None = None) -> Origin:
+def origin(router: BaseRouter, user: "User | None" = None) -> Origin:
     """Who asks, and from where, for the operation log. Where no user does, who it is is for the capability to say."""
     address = cast("APIGatewayProxyEventV2", router.current_event).request_context.http.source_ip
     request_id = getattr(router.lambda_context, "aws_request_id", "")
@@ -101,11 +103,13 @@ def new_key(app: APIGatewayHttpResolver, public_key: dict[str, str] | None, now:
     return proven
 
 
-def user_caller(app: APIGatewayHttpResolver) -> User:
+def user_caller(app: APIGatewayHttpResolver) -> "User":
     """Which user is calling, by the access token that the gateway's authorizer let through.
 
     Raises OnlyAtHomeSite, and Unauthorized for a token without a user of ours: an account alone belongs nowhere.
     """
+    from licensing.store import people  # what servers and stations call has no users
+
     deployment.require_home_site()
     authorizer = app.current_event["requestContext"].get("authorizer") or {}
     subject = authorizer.get("jwt", {}).get("claims", {}).get("sub")

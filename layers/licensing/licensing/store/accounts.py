@@ -16,8 +16,9 @@ from licensing.rules.entitlements import Standing
 from licensing.rules.people import User, email_key
 from licensing.rules.vendor import Catalogue
 from licensing.store import tables
-from licensing.store.attributes import CompressedJson, Json
+from licensing.store.attributes import Json
 from licensing.store.people import ContactItem, MemberItem
+from licensing.store.standings import StandingItem
 from licensing.store.tables import Item
 
 V = TypeVar("V")
@@ -93,12 +94,6 @@ class LicenseItem(Item, discriminator="license"):
     care_ends_at = UnicodeAttribute(null=True)
     ending = _Ending()
     care_ending = _CareEnding()
-
-
-class StandingItem(Item, discriminator="standing"):
-    """The projection for validating one installation."""
-
-    body = CompressedJson(Standing)
 
 
 class OfflineLicenseItem(Item, discriminator="offline_license"):
@@ -182,12 +177,6 @@ def get_customers(customer_ids: Iterable[str]) -> dict[str, Customer]:
     keys = [(customer_id, "PROFILE") for customer_id in customer_ids]
     items = tables.read(lambda: list(CustomerItem.batch_get(keys)))
     return {item.pk: item.body for item in items}
-
-
-def get_standing(customer_id: str, installation_id: str) -> Standing | None:
-    """Where an installation stands: one strongly consistent read, whatever else the customer has."""
-    item = tables.find(StandingItem, customer_id, f"ENT#{installation_id}")
-    return item.body if item else None
 
 
 def get_offline_license(customer_id: str, installation_id: str) -> str | None:

@@ -1,6 +1,7 @@
 """How plain data is kept in an attribute."""
 
 import zlib
+from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -17,15 +18,20 @@ class Json(Attribute[Any]):
 
     def __init__(self, shape: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._shape: TypeAdapter[Any] = TypeAdapter(shape)
+        self._shape = shape
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[Any]:
+        # At the first use: a function imports many items, and reads few of them.
+        return TypeAdapter(self._shape)
 
     def serialize(self, value: Any) -> str:
         """Data to text."""
-        return self._shape.dump_json(value, exclude_defaults=True).decode()
+        return self._adapter.dump_json(value, exclude_defaults=True).decode()
 
     def deserialize(self, value: str) -> Any:
         """Text to data."""
-        return self._shape.validate_json(value)
+        return self._adapter.validate_json(value)
 
 
 class PublicJwk(Attribute[Any]):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from pynamodb.attributes import BooleanAttribute, MapAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, MapAttribute, NumberAttribute, NumberSetAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import size
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
@@ -46,6 +46,9 @@ class PoolItem(SeatRecord):
     undealt = NumberAttribute()
     #: There is something to deal out, to take back or to divide: whoever notices does it.
     unsettled = BooleanAttribute()
+    #: The site that gives its seats out, and until when it gives out no new ones (epoch seconds), since it took over.
+    home = UnicodeAttribute()
+    quiet_until = NumberAttribute()
     body = CompressedJson(Pool)
 
 
@@ -64,13 +67,15 @@ class SegmentItem(SeatRecord):
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A pool as it is stored, at a version."""
+    """A pool as it is stored, at a version. See PoolItem."""
 
     pool: Pool
     secret: str
+    home: str
     bits: int = 0
     undealt: int = 0
     unsettled: bool = False
+    quiet_until: int = 0
     version: int = 0
 
 
@@ -166,13 +171,14 @@ def get_pool(pool_id: str) -> PoolState | None:
     item = tables.find(PoolItem, pool_id, "CFG")
     if item is None:
         return None
-    return PoolState(item.body, item.secret, int(item.bits), int(item.undealt), bool(item.unsettled), int(item.version))
+    numbers = {name: int(getattr(item, name)) for name in ("bits", "undealt", "quiet_until", "version")}
+    return PoolState(item.body, item.secret, item.home, unsettled=bool(item.unsettled), **numbers)
 
 
-def get_segment(pool_id: str, index: int) -> Segment | None:
-    """One segment, strongly consistent."""
+def get_segment(pool_id: str, index: int, *, consistent: bool = True) -> Segment | None:
+    """One segment, strongly consistent; else a second old at most, for half the price."""
     _one_client()
-    item = tables.find(SegmentItem, pool_id, _segment_key(index))
+    item = tables.find(SegmentItem, pool_id, _segment_key(index), consistent=consistent)
     return _segment(item) if item else None
 
 
@@ -190,15 +196,11 @@ def segments(pool_id: str) -> list[Segment]:
 
 
 def neighbours(pool_id: str, index: int, count: int) -> list[Segment]:
-    """The next segments after one, a second old at most: a glance at where seats may be free."""
+    """The segment and those beside it, ``count`` in all, a second old at most: a glance at where seats may be free."""
     _one_client()
-    first = _segment_key(index + 1)
-    after = SegmentItem.sk.between(first, "SEG#9999")
-    found = tables.read(lambda: list(SegmentItem.query(pool_id, after, limit=count)))
-    if len(found) < count and index:
-        before = SegmentItem.sk.between("SEG#0000", _segment_key(index - 1))
-        left = count - len(found)
-        found += tables.read(lambda: list(SegmentItem.query(pool_id, before, limit=left)))
+    first = index - index % count
+    beside = SegmentItem.sk.between(_segment_key(first), _segment_key(first + count - 1))
+    found = tables.read(lambda: list(SegmentItem.query(pool_id, beside)))
     return [_segment(item) for item in found]
 
 
@@ -309,6 +311,8 @@ def _pool_item(state: PoolState) -> PoolItem:
         bits=state.bits,
         undealt=state.undealt,
         unsettled=state.unsettled,
+        home=state.home,
+        quiet_until=state.quiet_until,
         body=state.pool,
     )
 
@@ -355,11 +359,14 @@ def take_back(state: PoolState, changed: Sequence[Segment], now: int) -> None:
     tables.transact(fill)
 
 
-def put_new(pool_id: str, created: Sequence[Segment], now: int) -> None:
-    """Make segments that are not there, without quota. Raises ConditionFailed where one is there already."""
+def put_part(pool_id: str, segments: Sequence[Segment], now: int) -> None:
+    """Write segments, also new ones, that were decided about at their versions, all or nothing; at most ``PART``.
+
+    Raises ConditionFailed whose ``failed`` are the places in ``segments`` that have changed.
+    """
 
     def fill(transaction: TransactWrite) -> None:
-        for each in created:
+        for each in segments:
             _put_in(transaction, pool_id, each, now)
 
     tables.transact(fill)
@@ -398,6 +405,8 @@ class UseItem(SeatRecord):
     looked_from = NumberAttribute()
     looked_at = NumberAttribute()
     in_use = NumberAttribute()
+    #: Segments that had a free seat then: hints, for nobody is seated without looking.
+    free = NumberSetAttribute(null=True)
 
 
 class DayItem(SeatRecord):
@@ -432,6 +441,7 @@ class Use:
     looked_from: int = 0
     looked_at: int = 0
     in_use: int = 0
+    free: frozenset[int] = frozenset()
     version: int = 0
 
 
@@ -447,13 +457,23 @@ def get_use(pool_id: str) -> Use | None:
     if item is None:
         return None
     names = ("peak", "peak_at", "since", "looked_from", "looked_at", "in_use", "version")
-    return Use(**{name: int(getattr(item, name)) for name in names})
+    return Use(**{name: int(getattr(item, name)) for name in names}, free=_free(item))
+
+
+def _free(item: UseItem | None) -> frozenset[int]:
+    return frozenset(int(each) for each in (item.free if item else None) or ())
+
+
+def get_free(pool_id: str) -> list[int]:
+    """Indexes of segments that had a free seat some seconds ago."""
+    _one_client()
+    return sorted(_free(tables.find(UseItem, pool_id, "USE", consistent=False)))
 
 
 def put_use(pool_id: str, use: Use, also: Also | None = None) -> None:
     """Replace what is known. Raises ConditionFailed if somebody else did since."""
     values = {name: getattr(use, name) for name in ("peak", "peak_at", "since", "looked_from", "looked_at", "in_use")}
-    item = UseItem(pool_id, "USE", version=use.version + 1, **values)
+    item = UseItem(pool_id, "USE", version=use.version + 1, free=set(use.free) or None, **values)
     unchanged = UseItem.version == use.version if use.version else UseItem.pk.does_not_exist()
     _save(item, unchanged, also)
 

@@ -53,6 +53,9 @@ class ServerItem(Model):
     usage = Json(Mapping[str, int], attr_name="u", null=True)
 
 
+_SLOTS = tuple(ServerItem.nonces[str(slot)] for slot in range(REMEMBERED_NONCES))
+
+
 def get(installation_id: str) -> tuple[ServerState, int]:
     """The state (strongly consistent) and its version; an empty state of version 0 where there is none."""
     item = tables.find(ServerItem, installation_id)
@@ -100,8 +103,8 @@ def advance(
         & ServerItem.suspected_at.does_not_exist()
     )
     # A nonce that has led to a sequence leads to that one again, which takes a look at the state.
-    for slot in range(REMEMBERED_NONCES):
-        as_told &= ~ServerItem.nonces[str(slot)].contains(entry.nonce_hash)
+    for slot in _SLOTS:
+        as_told &= ~slot.contains(entry.nonce_hash)
     tables.write(lambda: item.update(actions=actions, condition=as_told))
     return _state(item)
 

@@ -79,12 +79,12 @@ def read(call: Callable[[], T]) -> T:
         return call()
 
 
-def find(model: type["_M"], pk: str, sk: str | None = None) -> "_M | None":
-    """One item, strongly consistent; None where there is none."""
+def find(model: type["_M"], pk: str, sk: str | None = None, *, consistent: bool = True) -> "_M | None":
+    """One item, strongly consistent unless an older one does; None where there is none."""
 
     def get() -> "_M | None":
         try:
-            return model.get(pk, sk, consistent_read=True)
+            return model.get(pk, sk, consistent_read=consistent)
         except model.DoesNotExist:
             return None
 
