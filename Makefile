@@ -18,8 +18,11 @@ export AWS_DEFAULT_REGION ?= eu-south-1
 .DEFAULT_GOAL := help
 # How many seeds `make simulation` runs.
 SEEDS ?= 2000
+# How many examples `make fuzz` makes for each route, beside those that cover its schema, and from which seed.
+FUZZ_CASES ?= 15
+FUZZ_SEED ?= 1
 
-.PHONY: help run test slow simulation soak bench bench-compare lint types imports validate build openapi messages e2e clean
+.PHONY: help run test slow simulation fuzz soak bench bench-compare lint types imports validate build openapi messages e2e clean
 
 help: ## What there is
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -37,6 +40,9 @@ slow: $(READY) ## The tests that take more than their share: death at every call
 simulation: $(READY) ## The simulation: SEEDS=2000 runs, and the bugs made on purpose
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 	$(BIN)/python -m pytest -n 2 -q tests/simulation/test_mutants.py
+
+fuzz: $(READY) ## Schemathesis against every route: FUZZ_CASES=15 FUZZ_SEED=1
+	$(BIN)/python -m tests.fuzz --cases $(FUZZ_CASES) --seed $(FUZZ_SEED)
 
 soak: $(READY) ## The simulation, one seed after another, until Ctrl-C
 	$(BIN)/python -m tests.simulation --seeds 0 --from $$(date +%s)

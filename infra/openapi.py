@@ -6,6 +6,7 @@ A test holds the file against the code, so that it can't fall behind.
 import importlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from aws_lambda_powertools.event_handler.openapi.models import APIKey, HTTPBeare
 
 FUNCTIONS = Path(__file__).resolve().parents[1] / "functions"
 DOCUMENT = FUNCTIONS / "describe_api" / "openapi.json"
+
+_PARAMETER = re.compile(r"{(\w+)}")
 
 _DESCRIPTION = """\
 How servers activate, validate every day, and give themselves up.
@@ -32,6 +35,35 @@ _SCHEMES: dict[str, Any] = {
         {"name": "DPoP", "in": "header", "description": "A proof of possession (RFC 9449) with the claim `bh`."}
     ),
 }
+
+#: What a route answers, or was sent, that names a thing: the routes below that thing are linked from it.
+_NAMED: dict[str, dict[str, str]] = {
+    "POST /v1/customers": {"customer_id": "$response.body#/customer_id"},
+    "POST /v1/customers/{customer_id}/installations": {"installation_id": "$response.body#/installation_id"},
+    "POST /v1/customers/{customer_id}/companies": {"tax_id": "$response.body#/tax_id"},
+    "POST /v1/resellers": {"reseller_id": "$response.body#/reseller_id"},
+    "POST /v1/orders": {"order_id": "$response.body#/order_id"},
+    "POST /v1/keys": {"key_id": "$response.body#/key_id"},
+    "POST /v1/webhooks": {"webhook_id": "$response.body#/webhook_id"},
+    "POST /v1/activation-requests": {"request_id": "$response.body#/request_id"},
+    "POST /v1/seats": {"seat_id": "$response.body#/seat_id", "pool_id": "$request.body#/pool_id"},
+    "GET /v1/pools": {"pool_id": "$response.body#/items/0/pool_id"},
+}
+
+#: What a route answers that another one takes in its body.
+_HANDED_ON: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST /v1/activation-requests/{request_id}/verify", "POST /v1/activations"): {
+        "ticket": "$response.body#/ticket", "installation_id": "$response.body#/installations/0/installation_id",
+    },
+    ("POST /v1/activations", "POST /v1/validations"): {"server_token": "$response.body#/server_token"},
+    ("POST /v1/validations", "POST /v1/validations"): {"server_token": "$response.body#/server_token"},
+    ("POST /v1/validations", "POST /v1/deactivations"): {"server_token": "$response.body#/server_token"},
+    ("POST /v1/keys/preview", "POST /v1/keys/import"): {"preview_id": "$response.body#/preview_id", "confirm": True},
+    ("GET /v1/pools", "POST /v1/seats"): {"pool_id": "$response.body#/items/0/pool_id"},
+}  # fmt: skip
+
+#: What API Gateway itself answers, before any function: no problem document, and nobody can change it.
+_AT_THE_GATEWAY = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}}}
 
 
 def document() -> dict[str, Any]:
@@ -56,7 +88,51 @@ def document() -> dict[str, Any]:
     # The framework's own errors, which no route of ours answers with.
     for unused in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
         merged["components"]["schemas"].pop(unused, None)
+    operations = {
+        f"{method.upper()} {path}": operation
+        for path, of in merged["paths"].items()
+        for method, operation in of.items()
+    }
+    for operation in operations.values():
+        operation["responses"].get("204", {}).pop("content", None)
+        operation["responses"]["431"] = {"$ref": "#/components/responses/HeadersTooLarge"}
+        if {"user_token": []} in operation.get("security", ()):
+            operation["responses"]["401"]["content"]["application/json"] = {"schema": _AT_THE_GATEWAY}
+    merged["components"]["responses"] = {
+        "HeadersTooLarge": {
+            "description": "Request line and headers are over 10,240 bytes.",
+            "content": {"application/json": {"schema": _AT_THE_GATEWAY}},
+        }
+    }
+    _link(operations, merged["components"]["schemas"])
     return merged
+
+
+def _link(operations: dict[str, dict[str, Any]], schemas: dict[str, Any]) -> None:
+    """Say which answer leads to which request (OpenAPI 3.1, Link Object)."""
+
+    def add(source: str, target: str, link: dict[str, Any]) -> None:
+        name = operations[target]["operationId"]
+        taken = re.findall(r"\$response\.body#/(\w+)", json.dumps(link))
+        for status, answer in operations[source]["responses"].items():
+            kind = (
+                answer.get("content", {})
+                .get("application/json", {})
+                .get("schema", {})
+                .get("$ref", "")
+                .rpartition("/")[2]
+            )
+            if status < "300" and schemas.get(kind, {}).get("properties", {}).keys() >= set(taken):
+                answer.setdefault("links", {})[name] = {"operationId": name, **link}
+
+    for source, named in _NAMED.items():
+        known = {name: f"$request.path.{name}" for name in _PARAMETER.findall(source)} | named
+        for target in operations:
+            taken = set(_PARAMETER.findall(target))
+            if taken & named.keys() and taken <= known.keys():
+                add(source, target, {"parameters": {name: known[name] for name in sorted(taken)}})
+    for (source, target), body in _HANDED_ON.items():
+        add(source, target, {"requestBody": body})
 
 
 def text() -> str:

@@ -24,7 +24,7 @@ from licensing.errors import (
     Unauthorized,
     WebhookUrlInvalid,
 )
-from licensing.http.api import api, document, entry, problems
+from licensing.http.api import api, document, entry, gone, problems
 from licensing.http.requests import IdempotencyKey, once, origin, user_caller
 from pydantic import BaseModel
 
@@ -88,7 +88,7 @@ def delete_webhook(webhook_id: WebhookId) -> Response[str]:
     """What is on its way to it is dropped."""
     user = user_caller(app)
     webhooks.delete(user, webhook_id, origin(app, user), deployment.now())
-    return Response(204, "application/json", "")
+    return gone()
 
 
 @_route(

@@ -49,7 +49,7 @@ from licensing.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from licensing.http.api import api, document, entry, problems
+from licensing.http.api import api, document, entry, gone, problems
 from licensing.http.requests import IdempotencyKey, once, origin, user_caller
 from licensing.rules.people import Invitation
 from licensing.store import people as store
@@ -81,10 +81,6 @@ def _route(
         path, method, summary=summary, tags=["User"], responses=responses, security=[{"user_token": []}]
     )
     return decorate
-
-
-def _gone() -> Response[str]:
-    return Response(204, "application/json", "")
 
 
 # ── customers ──
@@ -150,7 +146,7 @@ def delete_customer(customer_id: CustomerId) -> Response[str]:
     """Its people are out, its servers get a final no. It can be restored."""
     user = user_caller(app)
     customers.delete(user, customer_id, origin(app, user), deployment.now())
-    return _gone()
+    return gone()
 
 
 @_route(
@@ -213,7 +209,7 @@ def remove_member(customer_id: CustomerId, user_id: UserId) -> Response[str]:
     user = user_caller(app)
     customers.account_for(user, customer_id, "people.manage")
     people.remove(customer_id, user_id, origin(app, user), deployment.now())
-    return _gone()
+    return gone()
 
 
 @_route(
@@ -278,7 +274,7 @@ def withdraw_invitation(customer_id: CustomerId, invitation_id: InvitationId) ->
     user = user_caller(app)
     customers.account_for(user, customer_id, "people.invite")
     people.withdraw_invitation(customer_id, invitation_id, origin(app, user), deployment.now())
-    return _gone()
+    return gone()
 
 
 # ── the activation window (A1) ──
@@ -314,7 +310,7 @@ def close_window(customer_id: CustomerId) -> Response[str]:
     """At once."""
     user = user_caller(app)
     customers.close_window(user, customer_id, origin(app, user), deployment.now())
-    return _gone()
+    return gone()
 
 
 # ── its log (A9) ──

@@ -47,7 +47,7 @@ from licensing.errors import (
     TooManyChanges,
     Unauthorized,
 )
-from licensing.http.api import api, document, entry, problems
+from licensing.http.api import api, document, entry, gone, problems
 from licensing.http.requests import IdempotencyKey, once, origin, user_caller
 from licensing.rules.access import Action
 from licensing.rules.accounts import Account
@@ -228,7 +228,7 @@ def delete_installation(customer_id: CustomerId, installation_id: InstallationId
     """Only where nothing is assigned and no server ever came."""
     _, _, by, now = _caller(customer_id, "installation.operate")
     administration.remove_installation(customer_id, installation_id, by, now)
-    return Response(204, None, "")
+    return gone()
 
 
 def _change(

@@ -8,6 +8,7 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from licensing import activation_keys, contract_keys, deployment, key_mail, seat_use, seats
 from licensing.activation_keys import KeyPreview
+from licensing.contract import Moment
 from licensing.contract_keys import (
     Companies,
     Company,
@@ -52,7 +53,7 @@ from licensing.errors import (
     TemporarilyUnavailable,
     Unauthorized,
 )
-from licensing.http.api import api, document, entry, problems
+from licensing.http.api import api, document, entry, gone, problems
 from licensing.http.requests import IdempotencyKey, once, origin, user_caller
 from licensing.rules import access
 from licensing.rules.access import Action
@@ -80,8 +81,8 @@ SeatId = Annotated[str, Path(pattern=r"^sea_[0-9A-Za-z._-]{1,120}$")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=1000)]
 Place = Annotated[str | None, Query(pattern=r"^[0-9]{1,6}$")]
-From = Annotated[datetime | None, Query(alias="from", description="RFC 3339.")]
-To = Annotated[datetime | None, Query(alias="to", description="RFC 3339; now without it.")]
+From = Annotated[Moment | None, Query(alias="from", description="RFC 3339.")]
+To = Annotated[Moment | None, Query(alias="to", description="RFC 3339; now without it.")]
 
 #: Use is kept for so long.
 _KEPT = timedelta(days=400)
@@ -365,7 +366,7 @@ def remove_company(customer_id: CustomerId, tax_id: TaxId) -> Response[str]:
     """Also one that no key names any more."""
     _, by, now = _caller(customer_id, "company.manage")
     activation_keys.remove_company(customer_id, tax_id, by, now)
-    return Response(204, None, "")
+    return gone()
 
 
 # ── pools ──
@@ -480,11 +481,8 @@ def _denied(each: seat_use.Denial) -> DenialAnswer:
 
 
 def _span(begin: datetime | None, end: datetime | None, usual: timedelta, now: datetime) -> tuple[datetime, datetime]:
-    """Between which times, at most as long as use is kept. Raises InvalidRequest for times without an offset, or none between."""
-    last = end or now
-    if last.tzinfo is None or (begin is not None and begin.tzinfo is None):
-        raise InvalidRequest
-    last = min(last, now + timedelta(seconds=1))
+    """Between which times, at most as long as use is kept. Raises InvalidRequest where nothing is between."""
+    last = min(end or now, now + timedelta(seconds=1))
     first = max(begin or last - usual, now - _KEPT)
     if first >= last:
         raise InvalidRequest

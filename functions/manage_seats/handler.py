@@ -24,7 +24,7 @@ from licensing.errors import (
     TaxIdInvalid,
     TemporarilyUnavailable,
 )
-from licensing.http.api import api, document, entry, problems
+from licensing.http.api import api, document, entry, gone, problems
 from licensing.http.requests import station_caller
 
 app = api()
@@ -81,7 +81,7 @@ def close_seat(seat_id: SeatPath, module: Module = None, instance: Instance = No
     """With `module` and `instance` this one is closed, and the last one frees the seat; without, the seat is released."""
     now = deployment.now()
     seats.close(station_caller(app, now).caller, seat_id, module, instance, now)
-    return Response(204, "application/json", "")
+    return gone()
 
 
 @app.post(

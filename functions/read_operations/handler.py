@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 from licensing import customers, deployment, log_reading, personal_data, sealing
+from licensing.contract import Day, Moment
 from licensing.contract_log import (
     ErasedAnswer,
     FindingAnswer,
-    Moment,
     OperationAnswer,
     OperationList,
     PersonalDataAnswer,
@@ -43,8 +43,8 @@ Cursor = Annotated[str | None, Query(max_length=1000)]
 #: An entry is below 1 KB in the table, and some 2 KB as text: a thousand stay far below a Lambda answer's 6 MB.
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Since = Annotated[Moment | None, Query()]
-From = Annotated[date | None, Query(alias="from")]
-To = Annotated[date | None, Query()]
+From = Annotated[Day | None, Query(alias="from")]
+To = Annotated[Day | None, Query()]
 
 _MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
 _LINES: dict[str, Any] = {media_type: {"schema": {"type": "string"}} for media_type in _MEDIA_TYPES.values()}

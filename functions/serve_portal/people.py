@@ -147,7 +147,8 @@ def set_window(customer_id: str) -> Response[str]:
         customers.close_window(here.signed_in, customer_id, here.by, here.now)
         return _back(here, customer_id, "window-closed")
     try:
-        minutes = forms.read(here, WindowChange, {"minutes": fields.get("minutes", "")}).minutes
+        asked = forms.whole(fields.get("minutes", ""), 0, 100_000, 0)
+        minutes = forms.read(here, WindowChange, {"minutes": asked}).minutes
     except _WRONG as error:
         return _show(here, customer, error)
     customers.open_window(here.signed_in, customer_id, timedelta(minutes=minutes), here.by, here.now)

@@ -10,6 +10,7 @@ from licensing.errors import (
     CodeExpired,
     CodeWrong,
     IdempotencyKeyReused,
+    NotFound,
     TemporarilyUnavailable,
     TooManyRequests,
 )
@@ -25,7 +26,9 @@ app = api()
     tags=["Anyone"],
     responses={
         200: document(Ticket, "Who you are, and the installations to choose from."),
-        **problems(CodeWrong, CodeExpired, TooManyRequests, IdempotencyKeyReused, TemporarilyUnavailable, body=True),
+        **problems(
+            CodeWrong, CodeExpired, NotFound, TooManyRequests, IdempotencyKeyReused, TemporarilyUnavailable, body=True
+        ),
     },
 )
 def verify_code(

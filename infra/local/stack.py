@@ -189,6 +189,11 @@ class Stack(AbstractContextManager["Stack"]):
             self.clock.reset()
             self._forget()
 
+    def checkpoint(self) -> None:
+        """From now on :meth:`reset` leads back to how things are now."""
+        with LOCK:
+            self._restore = self.aws.snapshot()
+
     # ── starting ──
 
     def _listen(self, name: str, port: int, place: int, context: ssl.SSLContext | None, host: str = HOST) -> Server:

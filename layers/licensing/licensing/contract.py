@@ -1,14 +1,18 @@
 """The bodies of the HTTP contract, with their limits. Unknown fields are refused (api.md, "Conventions")."""
 
-from datetime import date, datetime
+import re
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    Strict,
     StringConstraints,
     model_serializer,
     model_validator,
@@ -78,9 +82,9 @@ _ANSWER = {
 }
 
 
-def example(shown: dict[str, Any]) -> ConfigDict:
-    """What one looks like, for the OpenAPI document."""
-    return ConfigDict(json_schema_extra={"examples": [shown]})
+def example(shown: dict[str, Any], **schema: Any) -> ConfigDict:
+    """What one looks like, for the OpenAPI document; and what its schema says beside its members."""
+    return ConfigDict(json_schema_extra={"examples": [shown], **schema})
 
 
 # Built at their first use: each function imports the whole contract, and speaks a page of it.
@@ -112,6 +116,13 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("out of range") from error
+
+
 def no_control_characters(text: str) -> str:
     """Text that can be shown on a line."""
     if not text.isprintable():
@@ -119,7 +130,25 @@ def no_control_characters(text: str) -> str:
     return text
 
 
+def _as_written(length: int, what: str) -> BeforeValidator:
+    """Refuses what is not written as a date is: pydantic takes numbers, and texts of digits, for seconds since 1970."""
+
+    def check(given: Any) -> Any:
+        written = isinstance(given, str) and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", given) and len(given) >= length
+        if not written and not isinstance(given, date):
+            raise ValueError(f"write it as {what}")
+        return given
+
+    return BeforeValidator(check)
+
+
 Printable = AfterValidator(no_control_characters)
+#: A day (RFC 3339, full-date).
+Day = Annotated[date, _as_written(10, "2026-11-22")]
+#: A moment with its offset (RFC 3339, date-time), told in UTC.
+Moment = Annotated[AwareDatetime, AfterValidator(_utc), _as_written(20, "2026-11-22T12:00:00Z")]
+#: JSON's true and false, and no words or numbers that could mean them.
+Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Printable]
 Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
@@ -181,10 +210,22 @@ class CodeEntry(Body):
     code: Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")]
 
 
+def _only(*names: str) -> dict[str, Any]:
+    """A way to say who activates: by these members, and none of the others."""
+    ways = ("activation_token", "ticket", "installation_id")
+    return {
+        "required": list(names),
+        "properties": {name: {"type": "string" if name in names else "null"} for name in ways},
+    }
+
+
 class Activation(ServerReport):
     """Activate a server: by activation token, or by ticket and chosen installation."""
 
-    model_config = example({"activation_token": "mfrggzdfmztwq2lknnwg23tpobyxe43u", "public_key": _KEY, **_REPORT})
+    model_config = example(
+        {"activation_token": "mfrggzdfmztwq2lknnwg23tpobyxe43u", "public_key": _KEY, **_REPORT},
+        oneOf=[_only("activation_token"), _only("ticket", "installation_id")],
+    )
 
     activation_token: Secret | None = None
     ticket: Secret | None = None
@@ -214,7 +255,10 @@ class Validation(ServerReport):
     model_config = example({**_REPORT, "usage": {"advanced-queueing": 17}})
 
     usage: Annotated[
-        dict[Annotated[Text, StringConstraints(min_length=1, max_length=64)], Annotated[int, Field(ge=0, le=2**53)]],
+        dict[
+            Annotated[Text, StringConstraints(min_length=1, max_length=64)],
+            Annotated[int, Field(strict=True, ge=0, le=2**53)],
+        ],
         Field(max_length=50),
     ] = Field(default_factory=dict)
     server_token: TokenInBody = None
@@ -276,7 +320,7 @@ class Borrowing(Body):
 
     model_config = example({"days": 3})
 
-    days: Annotated[int, Field(ge=1, le=366)]
+    days: Annotated[int, Field(strict=True, ge=1, le=366)]
 
 
 class Warning(Answer):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from licensing.contract import Answer, Body, Text, TimeZone, Version, example, no_control_characters
+from licensing.contract import Answer, Body, Flag, Text, TimeZone, Version, example, no_control_characters
 from licensing.rules.retention import LONGEST_DAYS, SHORTEST_DAYS
 
 _CONTACT = {"name": "Giulia Ferrario", "email": "giulia.ferrario@officinelombarde.example", "phone": "", "url": ""}
@@ -125,7 +125,7 @@ class WindowChange(Body):
 
     model_config = example({"minutes": 60})
 
-    minutes: Annotated[int, Field(ge=5, le=24 * 60)]
+    minutes: Annotated[int, Field(strict=True, ge=5, le=24 * 60)]
 
 
 class NewReseller(Body):
@@ -138,8 +138,8 @@ class NewReseller(Body):
     country: Country
     language: Tag = "en"
     contacts: ContactList = Field(default_factory=list)
-    may_order: bool = False
-    may_assign_products: bool = False
+    may_order: Flag = False
+    may_assign_products: Flag = False
 
 
 class ResellerChange(Body):
@@ -151,8 +151,8 @@ class ResellerChange(Body):
     country: Country | None = None
     language: Tag | None = None
     contacts: ContactList | None = None
-    may_order: bool | None = None
-    may_assign_products: bool | None = None
+    may_order: Flag | None = None
+    may_assign_products: Flag | None = None
 
 
 class AgentSettings(Body):
@@ -175,9 +175,9 @@ class WindowSettings(Body):
 class AlertSettings(Body):
     """When alerts are due (F7): days before an end, days of silence; after how many days a signing key is to be replaced."""
 
-    before: Annotated[list[Annotated[int, Field(ge=0, le=365)]], Field(max_length=20)]
-    silent: Annotated[list[Annotated[int, Field(ge=1, le=60)]], Field(max_length=20)]
-    signing_key: Annotated[int, Field(ge=30, le=3650)]
+    before: Annotated[list[Annotated[int, Field(strict=True, ge=0, le=365)]], Field(max_length=20)]
+    silent: Annotated[list[Annotated[int, Field(strict=True, ge=1, le=60)]], Field(max_length=20)]
+    signing_key: Annotated[int, Field(strict=True, ge=30, le=3650)]
 
 
 class VendorSettings(Body):
@@ -194,7 +194,7 @@ class VendorSettings(Body):
     lowest_app_version: Name | None = None
     agent: AgentSettings
     validation_window: WindowSettings
-    notice_days: Annotated[int, Field(ge=0, le=365)]
+    notice_days: Annotated[int, Field(strict=True, ge=0, le=365)]
     alerts: AlertSettings | None = None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from licensing.contract import Answer, Body, Text, example
+from licensing.contract import Answer, Body, Day, Flag, Text, example
 from licensing.contract_orders import TaxId
 from licensing.rules.activation_keys import Key
 from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE, LONGEST_LEASE, MOST_SEATS, SHORTEST_LEASE
@@ -66,8 +66,8 @@ class NewKey(Body):
         Field(strict=True, ge=1, le=MOST_COMPANIES, description="How many companies may be set up; null: all."),
     ] = None
     support: Annotated[tuple[SupportUser, ...], Field(max_length=50)] = ()
-    first_day: date
-    last_day: date
+    first_day: Day
+    last_day: Day
     group: Annotated[Text, StringConstraints(max_length=64)] = ""
     lease_seconds: Annotated[int, Field(strict=True, ge=SHORTEST_LEASE, le=LONGEST_LEASE)] = DEFAULT_LEASE
     borrow_days: Annotated[int, Field(strict=True, ge=0, le=365)] = BORROW_DAYS
@@ -146,7 +146,7 @@ class KeyImport(Body):
 
     preview_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_.]{1,140}$")]
     confirm: Literal[True]
-    reset_peak: bool = False
+    reset_peak: Flag = False
 
 
 class RenewalRequest(Body):

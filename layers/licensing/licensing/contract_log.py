@@ -1,9 +1,9 @@
 """The HTTP contract of the operation log: reading, verifying, retention, what it holds of a person (api.md, "User")."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from licensing.contract import Answer, Body
 from licensing.contract_customers import ContactAnswer, MemberAnswer
@@ -30,23 +30,12 @@ def _example(example: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
-def _utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("out of range") from error
-
-
-#: A moment with its offset (RFC 3339).
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
-
-
 class RetentionChange(Body):
     """For how many days operations are to be kept."""
 
     model_config = _example({"days": 90})
 
-    days: Annotated[int, Field(ge=SHORTEST_DAYS, le=LONGEST_DAYS)]
+    days: Annotated[int, Field(strict=True, ge=SHORTEST_DAYS, le=LONGEST_DAYS)]
 
 
 class ShorteningAnswer(Answer):

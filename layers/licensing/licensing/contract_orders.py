@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from licensing.contract import Answer, Body, Text, TimeZone, example
+from licensing.contract import Answer, Body, Day, Text, TimeZone, example
 from licensing.errors import EmailInvalid, TaxIdInvalid
 from licensing.rules.orders import DeliveryState, Kind, LineState, State, Wanted
 from licensing.rules.people import is_email
@@ -73,7 +73,7 @@ Name = Annotated[Text, StringConstraints(min_length=1, max_length=128, strip_whi
 OrderNumber = Annotated[Text, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 Email = Annotated[str, StringConstraints(max_length=128), AfterValidator(_email)]
 #: Far beyond every honest order, and within what a calendar can add years to.
-FirstDay = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2100, 12, 31))]
+FirstDay = Annotated[Day, Field(ge=date(2000, 1, 1), le=date(2100, 12, 31))]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Language = Literal["en", "it", "es", "pt-BR", "sv"]
 Sku = Annotated[Text, StringConstraints(min_length=1, max_length=64)]

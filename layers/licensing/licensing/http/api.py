@@ -118,6 +118,11 @@ def say(accept_language: str | None) -> Say:
     return languages.language(languages.negotiate(accept_language)).text
 
 
+def gone() -> Response[str]:
+    """204: no content, and so no media type of it (RFC 9110, 15.3.5)."""
+    return Response(204, None, "")
+
+
 def problems(*kinds: type[LicensingError], body: bool = False) -> dict[int, Any]:
     """The ``responses`` of a route's documentation for what it may refuse, and for what every route may.
 
