@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
 
-from licensing import activation, deactivation, validation
+from licensing import activation, deactivation, seat_use, seats, validation
 from licensing.http import requests
 from licensing.rules import accounts as account_rules
 from licensing.rules import limits, sequence
+from licensing.rules import seat_use as seat_use_rules
+from licensing.rules import seats as seat_rules
 from licensing.store import accounts, activation_requests, servers, tables
 from licensing.store import limits as limit_store
+from licensing.store import seats as seat_store
 from licensing.store.idempotency import Idempotency
 
 
@@ -181,5 +184,133 @@ MUTANTS = (
     Mutant(
         "a twin that was faster is not asked for its answer", "Keys",
         requests.once, "        if answer is not written:", "        if False:",
+    ),
+    Mutant(
+        "a segment is written at any version", "Seats",
+        seat_store._unchanged, "SegmentItem.version == segment.version if segment.version else", "SegmentItem.pk.exists() |",
+    ),
+    Mutant(
+        "seats are counted, and one more is given out", "Seats",
+        seat_rules.lease, "len(live) >= segment.quota", "len(live) > segment.quota",
+    ),
+    Mutant(
+        "a heartbeat does not look whether the lease has ended", "Seats",
+        seat_store.renew, '(entry["u"] > now) & ', "",
+    ),
+    Mutant(
+        "a heartbeat does not look whose seat it is", "Seats",
+        seat_store.renew, '(entry["g"] == seat.generation) & ', "",
+    ),
+    Mutant(
+        "a late heartbeat makes a lease shorter", "Seats",
+        seat_store.renew, '(entry["u"] <= until) & ', "",
+    ),
+    Mutant(
+        "a heartbeat ends what is borrowed", "Seats",
+        seat_store.renew, '(entry["u"] <= until) & entry["b"].does_not_exist()', '(entry["u"] > now)',
+    ),
+    Mutant(
+        "a seat is known again although its lease has ended", "Seats",
+        seat_rules.holding, "segment.live(now).get(station)", "segment.entries.get(station)",
+    ),
+    Mutant(
+        "a late release ends a newer lease", "Seats",
+        seat_store.release, '(entry["g"] == seat.generation) & ', "",
+    ),
+    Mutant(
+        "who looks at a seat does not look whose it is", "Seats",
+        seat_rules.holding, "entry and entry.generation == generation", "entry",
+    ),
+    Mutant(
+        "a closed module frees the seat of the others", "Seats",
+        seat_store.release, ' & (size(entry["m"]) == 1)', "",
+    ),
+    Mutant(
+        "a borrowed seat is released like any other", "Seats",
+        seat_store.release, ' & entry["b"].does_not_exist()', "",
+    ),
+    Mutant(
+        "an administrator releases what is borrowed", "Seats",
+        seats.force_release, "if entry.borrowed:", "if False:",
+    ),
+    Mutant(
+        "who borrows again stays longer", "Seats",
+        seat_rules.borrow, "entry is None or entry.borrowed", "entry is None",
+    ),
+    Mutant(
+        "a web module takes a seat of its own", "Seats",
+        seats.lease, "if body.share_secret and", "if False and",
+    ),
+    Mutant(
+        "a support user has a place and a seat", "Seats",
+        seat_store.put_seats, "condition=_unchanged(apart)", "condition=SegmentItem.pk.exists() | SegmentItem.pk.does_not_exist()",
+    ),
+    Mutant(
+        "a pool that was reduced gives out what becomes free", "Seats",
+        seat_store.put_seats, "condition=PoolItem.undealt >= 0", "condition=PoolItem.pk.exists()",
+    ),
+    Mutant(
+        "nobody is told that the pool was reduced", "Seats",
+        seats._take_back, "guarded=True", "guarded=each.guarded",
+    ),
+    Mutant(
+        "a pool is written at any version", "DividedSeats",
+        seat_store._pool_unchanged, "PoolItem.version == state.version if state.version else", "PoolItem.pk.exists() |",
+    ),
+    Mutant(
+        "a reduction is not owed", "Seats",
+        seats._configure, "undealt=state.undealt + grown", "undealt=state.undealt + max(0, grown)",
+    ),
+    Mutant(
+        "what was dealt out is dealt out again", "Seats",
+        seats._deal, "undealt=state.undealt - sum(gain for _, gain in part)", "undealt=state.undealt",
+    ),
+    Mutant(
+        "a pool is left half made", "Seats",
+        seats._usable, "if state.unsettled:", "if False:",
+    ),
+    Mutant(
+        "quota is taken from who sits on it", "DividedSeats",
+        seat_rules.Segment.spare, "self.quota - len(self.live(now))", "self.quota",
+    ),
+    Mutant(
+        "quota is taken, and given to nobody", "DividedSeats",
+        seats._seat_from_elsewhere, "[given, wider.segment]", "[given, replace(wider.segment, quota=own.quota)]",
+    ),
+    Mutant(
+        "a divided segment's free seats are doubled", "DividedSeats",
+        seat_rules.split, "len(low) + over - over // 2", "len(low) + over",
+    ),
+    Mutant(
+        "a segment is divided although it changed", "DividedSeats",
+        seat_store.put_split, "condition=SegmentItem.version == stays.version", "condition=SegmentItem.pk.exists()",
+    ),
+    Mutant(
+        "seats stay where they were as a segment is divided", "DividedSeats",
+        seat_rules.split, "if place(key, bits) == segment.index", "if True",
+    ),
+    Mutant(
+        "a station's own segment is all that is looked at", "DividedSeats",
+        seats._seat_from_elsewhere, "if own.bits == 0:", "if True:",
+    ),
+    Mutant(
+        "the peak forgets who has left", "Seats",
+        seat_use._intervals, "[*shown, *store.intervals_since(pool_id, start)]", "shown",
+    ),
+    Mutant(
+        "the peak counts who left as if they had stayed", "Seats",
+        seat_use_rules.gone, "min(entry.until, at)", "entry.until",
+    ),
+    Mutant(
+        "the peak does not look back at who was told of late", "Seats",
+        seat_use.record, "begin = min([earliest, *(each.since for each in intervals)])", "begin = earliest",
+    ),
+    Mutant(
+        "two who look at the use at once overwrite each other", "Seats",
+        seat_store.put_use, "UseItem.version == use.version if use.version else", "UseItem.pk.exists() |",
+    ),
+    Mutant(
+        "a delivery that comes twice is logged twice", "Seats",
+        seat_use._tell, "replace(told, operation_id=operations.operation_id(key, moment))", "told",
     ),
 )  # fmt: skip
