@@ -281,7 +281,10 @@ class Cloud(AbstractContextManager["Cloud"]):
     def _secrets(self) -> SimpleNamespace:
         chance = self._chance
         return SimpleNamespace(
-            token_bytes=chance.randbytes, token_hex=lambda n: chance.randbytes(n).hex(), randbelow=chance.randrange
+            token_bytes=chance.randbytes,
+            token_hex=lambda n: chance.randbytes(n).hex(),
+            randbelow=chance.randrange,
+            choice=chance.choice,
         )
 
     def _sleep(self, seconds: float) -> None:
@@ -318,6 +321,8 @@ class Cloud(AbstractContextManager["Cloud"]):
             body = json.loads(request.body or b"{}") if service in ("dynamodb", "sqs") else {}
             for table, pk in _targets(operation, body):
                 self._touched.add((table, pk))
+            if operation == "SendMessage" and self._run is None:
+                self.queue.append(Mail(body["MessageBody"], self.now.timestamp()))
             if self._run is None:
                 return original(stubber, event_name, request, **kwargs)
             made = Call(operation, _where(operation, body), operation in _WRITES)

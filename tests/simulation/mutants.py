@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
 
-from licensing import activation, deactivation, seat_use, seats, validation
+from licensing import activation, activation_keys, deactivation, seat_use, seats, validation
 from licensing.http import requests
 from licensing.rules import accounts as account_rules
 from licensing.rules import limits, sequence
 from licensing.rules import seat_use as seat_use_rules
 from licensing.rules import seats as seat_rules
 from licensing.store import accounts, activation_requests, servers, tables
+from licensing.store import activation_keys as key_store
 from licensing.store import limits as limit_store
 from licensing.store import seats as seat_store
 from licensing.store.idempotency import Idempotency
@@ -312,5 +313,70 @@ MUTANTS = (
     Mutant(
         "a delivery that comes twice is logged twice", "Seats",
         seat_use._tell, "replace(told, operation_id=operations.operation_id(key, moment))", "told",
+    ),
+    Mutant(
+        "a key is imported whatever was imported since", "ActivationKeys",
+        key_store.put_current, "(CurrentKeyItem.version == version) & ", "",
+    ),
+    Mutant(
+        "an older key supersedes a newer one", "ActivationKeys",
+        activation_keys._require_importable, "if imported and key.serial < imported.key.serial:", "if False:",
+    ),
+    Mutant(
+        "another group's key is taken", "ActivationKeys",
+        activation_keys._require_importable, "if key.customer_id != customer_id:", "if False:",
+    ),
+    Mutant(
+        "a key is imported again by each repeat", "ActivationKeys",
+        activation_keys.import_key,
+        "    if imported is None or imported.key.key_id != key.key_id:\n        _require", "    if True:\n        _require",
+    ),
+    Mutant(
+        "a key is imported, and its pools are left to whoever comes", "Seats",
+        activation_keys.import_key, "_follow(key, now)", "pass",
+    ),
+    Mutant(
+        "a pool follows the key that a process remembers", "ActivationKeys",
+        seats._usable, "activation_keys.current(caller.customer_id), pool_id)", "_key_of(caller.customer_id, now), pool_id)",
+    ),
+    Mutant(
+        "a lease outlives its key", "ActivationKeys",
+        seat_rules.Pool._until, "min(until, self.ends_at) if self.ends_at else until", "until",
+    ),
+    Mutant(
+        "any company is seated", "ActivationKeys",
+        seats.lease, "if tax_id not in pool.companies:", "if False:",
+    ),
+    Mutant(
+        "a key that has ended goes on", "ActivationKeys",
+        seats._usable, 'if phase == "ended":', "if False:",
+    ),
+    Mutant(
+        "companies are counted, and one more is set up", "ActivationKeys",
+        key_store.add_company, "condition=room", "condition=CompaniesItem.pk.exists() | CompaniesItem.pk.does_not_exist()",
+    ),
+    Mutant(
+        "a company that is there is counted again", "ActivationKeys",
+        key_store.add_company, "condition=CompanyItem.pk.does_not_exist()", "condition=None",
+    ),
+    Mutant(
+        "a company that is gone makes room again", "ActivationKeys",
+        key_store.remove_company, "CompanyItem.pk.exists()", "CompanyItem.pk.exists() | CompanyItem.pk.does_not_exist()",
+    ),
+    Mutant(
+        "a company needs no key", "ActivationKeys",
+        activation_keys._key_naming, "if tax_id not in imported.key.companies:", "if False:",
+    ),
+    Mutant(
+        "a serial number is given twice", "ActivationKeys",
+        key_store.put_issued, "condition=IssuedKeyItem.pk.does_not_exist()", "condition=None",
+    ),
+    Mutant(
+        "a company of another group is named", "ActivationKeys",
+        activation_keys._has_another_group, "return owner is not None", "return False",
+    ),
+    Mutant(
+        "a repeat resets the peak again", "ActivationKeys",
+        seat_use.reset_peak, "if use.since == at:", "if False:",
     ),
 )  # fmt: skip

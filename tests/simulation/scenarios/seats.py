@@ -458,7 +458,7 @@ class Seats(Scenario):
         # Support users beyond their three places sit on seats as others do.
         names = ("ada", "bob", "cleo", "dan", "eve")[: 4 if support else 3 + self.pick(2)]
         self.stations = [Station(self, name, support=support) for name in names]
-        if self.pick(2):
+        if support or self.pick(2):
             self.stations.append(Station(self, "ada", 2, support))
         for station in self.stations:
             self.actor(f"{station.name}-{station.process}", partial(self.work, station))
@@ -524,7 +524,7 @@ class Seats(Scenario):
 
     def work(self, station: Station) -> None:
         for _ in range(2 + self.pick(5)):
-            self.pause((0, 5, 60, 301)[self.pick(4)])
+            self.pause((0, 0, 1, 5)[self.pick(4)] if station.support else (0, 5, 60, 301)[self.pick(4)])
             try:
                 self.act(station)
             except SeatLimitReached as refusal:
@@ -537,6 +537,9 @@ class Seats(Scenario):
             must(not station.borrowed or station.until <= self.now.timestamp(), "a borrowed seat is over early")
             station.forget()
             station.lease("desktop")
+            return
+        if station.support and self.pick(4):
+            station.leave()  # they come and go: three at once need no seat
             return
         if station.borrowed:
             (station.beat, station.close, station.give_back)[self.pick(3)]()
