@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from licensing import administration, orders
 from licensing.contract_orders import NewOrder
-from licensing.errors import AlreadyUnlocked, OrderExists
+from licensing.errors import AlreadyUnlocked, OrderCancelled, OrderExists
 from licensing.rules.heartbeat import local_date
 from licensing.rules.operations import Origin
 from licensing.rules.orders import Order
@@ -700,6 +700,46 @@ def test_unlocked_and_cancelled_at_once_only_one_of_them_happens(cloud: Cloud, e
     ):
         orders.cancel(user, taken["order_id"], cloud.now, VENDOR)
     assert license_of(taken["lines"][0]["license_code"]).state == "active"
+
+
+def after_the_look_at_the_order(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
+    real, first = orders.accounts.read, [True]
+
+    def read(customer_id: str) -> Any:
+        if first:
+            first.clear()
+            act()
+        return real(customer_id)
+
+    monkeypatch.setattr(orders.accounts, "read", read)
+
+
+@pytest.mark.parametrize("done", ["unlock", "cancel"])
+def test_what_was_unlocked_or_cancelled_between_two_looks_is_told(
+    cloud: Cloud, erp: Api, monkeypatch: pytest.MonkeyPatch, done: str
+) -> None:
+    taken, now = erp.order(), cloud.now
+    user, order_id = User("u", "", "", VENDOR_ORGANIZATION), taken["order_id"]
+
+    def unlock(at: datetime) -> Any:
+        return orders.unlock(user, order_id, "TP-1", at, VENDOR)
+
+    def cancel(at: datetime) -> Any:
+        return orders.cancel(user, order_id, at, VENDOR)
+
+    first, second = (unlock, cancel) if done == "unlock" else (cancel, unlock)
+    refusal = AlreadyUnlocked if done == "unlock" else OrderCancelled
+    after_the_look_at_the_order(monkeypatch, lambda: first(now))
+    with pytest.raises(refusal):
+        second(now + timedelta(seconds=3))
+    assert stored(order_id).state == {"unlock": "unlocked", "cancel": "cancelled"}[done]
+
+
+def test_two_who_unlock_are_told_one_time(cloud: Cloud, erp: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    order_id, user = erp.order()["order_id"], User("u", "", "", VENDOR_ORGANIZATION)
+    after_the_look_at_the_order(monkeypatch, lambda: orders.unlock(user, order_id, "TP-1", cloud.now, VENDOR))
+    with pytest.raises(AlreadyUnlocked):
+        orders.unlock(user, order_id, "TP-1", cloud.now + timedelta(seconds=3), VENDOR)
 
 
 def test_forwarding_invites_and_never_sends_the_link(cloud: Cloud, erp: Api) -> None:

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -130,6 +131,20 @@ def test_a_heartbeat_is_refused_by_its_own_write_once_the_lease_has_ended(cloud:
     named = seats._named(pool.look(), first.seat_id)
     with pytest.raises(store.tables.ConditionFailed):
         store.renew(pool.pool_id, 0, named, now + 600, now)
+
+
+@pytest.mark.parametrize("instance", [(None, None), ("billing", "1")])
+def test_a_heartbeat_that_was_late_takes_nothing_back(
+    cloud: Cloud, server: Server, instance: tuple[str | None, str | None]
+) -> None:
+    pool, caller = prepared(cloud, server, 1)
+    first, _ = leasing(pool, caller, 0)()
+    newer = seats.heartbeat(caller, first.seat_id, *instance, cloud.now + timedelta(seconds=10))
+    late = seats.heartbeat(caller, first.seat_id, *instance, cloud.now + timedelta(seconds=7))
+    assert late.lease_until == newer.lease_until
+    (entry,) = store.segments(pool.pool_id)[0].entries.values()
+    (known,) = entry.instances.values()
+    assert known.until == (newer if instance[0] else first).lease_until.timestamp()
 
 
 @pytest.mark.slow

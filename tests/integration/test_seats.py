@@ -571,6 +571,22 @@ def test_lapsed_seats_do_not_count_for_the_peak(cloud: Cloud, server: Server) ->
     assert seats.state_of(pool.customer_id, pool.pool_id, cloud.now).peak == 5
 
 
+def test_the_peak_is_found_though_the_stream_tells_of_it_when_all_have_left(pool: Pool) -> None:
+    one, two = crowd(pool, 2)
+    one.lease()  # makes the pool
+    one.close()
+    before, changes = store.get_segment(pool.pool_id, 0), []
+    for act in (one.lease, two.lease, one.close, two.close):
+        pool.pass_seconds(60)
+        act()
+        after, at = store.get_segment(pool.pool_id, 0), int(pool.cloud.now.timestamp())
+        changes.append(seat_use.Change(before, after, at, f"{at}"))
+        before = after
+    for part in (changes[:2], changes[2:3], changes[3:]):
+        seat_use.record(pool.pool_id, part, pool.cloud.now)
+    assert seats.state_of(pool.customer_id, pool.pool_id, pool.cloud.now).peak == 2
+
+
 def test_use_over_time_is_told_by_steps_up_to_now(cloud: Cloud, server: Server) -> None:
     cloud.set_time("2027-01-05T09:00:00+00:00")
     server.validate()

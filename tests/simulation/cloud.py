@@ -13,7 +13,7 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -23,7 +23,8 @@ from unittest.mock import patch
 import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
-from licensing import deployment, identity, key_ring, loading
+from licensing import deployment, identity, key_ring, loading, seats, stations
+from licensing.store import people
 from licensing.store import vendor as vendor_settings
 from licensing.store.tables import Item
 from moto.backends import get_backend
@@ -82,7 +83,7 @@ class Stage:
 
 @dataclass
 class Mail:
-    """A message of the queue of one-time codes; ``at`` is when it was sent, in epoch seconds of the virtual clock."""
+    """A message of a queue; ``at`` is when it was sent, in epoch seconds of the virtual clock."""
 
     body: str
     at: float
@@ -97,6 +98,38 @@ class _Run:
     answered: dict[str, tuple[int, Any, bytes]] = field(default_factory=dict)
 
 
+class _OfProcess(MutableMapping[Any, Any]):
+    """A cache of the real code's: each process has its own, and a late one may know what others forgot long ago."""
+
+    def __init__(self, name: str, process: Callable[[], dict[str, Any]]) -> None:
+        self._name = name
+        self._process = process
+
+    @property
+    def _mine(self) -> dict[Any, Any]:
+        mine: dict[Any, Any] = self._process().setdefault(self._name, {})
+        return mine
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._mine[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._mine[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._mine[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._mine)
+
+    def __len__(self) -> int:
+        return len(self._mine)
+
+
+#: Where the real code keeps for a minute what decides about requests.
+_CACHES = ((seats, "_pools"), (seats, "_views"), (seats, "_keys"), (stations, "_known"))
+
+
 class Cloud(AbstractContextManager["Cloud"]):
     """All of AWS in this process, for one run after another. One at a time."""
 
@@ -107,11 +140,12 @@ class Cloud(AbstractContextManager["Cloud"]):
         self._staged: Stage | None = None
         self._stages: dict[Any, Stage] = {}
         self._real_sleep = time.sleep
+        self._memory: dict[str, Any] = {}
         #: Where ids and secrets come from.
         self._chance = random.Random("stage")
         #: What the second site holds of the tables that it writes itself; empty unless a scenario fills it (``Replication``).
         self.backup: dict[str, Any] = {}
-        #: Messages sent to the queue of one-time codes, oldest first.
+        #: Messages sent to queues, oldest first.
         self.queue: list[Mail] = []
 
     def __enter__(self) -> "Cloud":
@@ -122,6 +156,9 @@ class Cloud(AbstractContextManager["Cloud"]):
         self._open.enter_context(patch.object(deployment, "clock", lambda: self.now))
         self._open.enter_context(patch.object(time, "sleep", self._sleep))
         self._open.enter_context(patch.object(identity, "secrets", self._secrets()))
+        for module, name in _CACHES:
+            cache = _OfProcess(f"{module.__name__}.{name}", self._process)
+            self._open.enter_context(patch.object(module, name, cache))
         quick.install(self._open)
         stack = Provisioned(TEMPLATE, {"Issuer": ISSUER, "MailSender": f"licenses@{_DOMAIN}", "MailIdentity": _DOMAIN})
         boto3.client("sesv2", region_name=REGION).create_email_identity(EmailIdentity=_DOMAIN)
@@ -187,7 +224,7 @@ class Cloud(AbstractContextManager["Cloud"]):
         table = self._tables[model.Meta.table_name]
         partition = self._at(site, table.name).get(DynamoType({"S": pk}))
         item: Any = partition.get(DynamoType({"S": sk})) if partition and table.range_key_attr else partition
-        return model.from_raw_data(_raw(item)) if item else None
+        return model.from_raw_data(raw(item)) if item else None
 
     def rows(self, model: type[M], prefix: str = "") -> Iterator[M]:
         """All items whose partition begins with ``prefix``, as they stand."""
@@ -198,7 +235,12 @@ class Cloud(AbstractContextManager["Cloud"]):
                 items: list[Any] = list(partition.values()) if table.range_key_attr else [partition]
                 for item in items:
                     if kind is None or item.attrs["kind"].value == kind:
-                        yield model.from_raw_data(_raw(item))
+                        yield model.from_raw_data(raw(item))
+
+    def partition(self, model: type[M], pk: str) -> dict[str, Any]:
+        """The raw items of a partition by sort key, as they stand; ``raw.attrs`` are its attributes."""
+        partition = self._tables[model.Meta.table_name].items.get(DynamoType({"S": pk})) or {}
+        return {key.value: item for key, item in partition.items()}
 
     def snapshot(self, table: str, site: int = 0) -> dict[Any, Any]:
         """All items of a table, to be put back by ``restore``."""
@@ -231,11 +273,19 @@ class Cloud(AbstractContextManager["Cloud"]):
     def _forget(self) -> None:
         key_ring.ring.forget()
         vendor_settings.forget()
+        people.forget()
+        self._memory.clear()
+
+    def _process(self) -> dict[str, Any]:
+        return self._run.simulation.process if self._run else self._memory
 
     def _secrets(self) -> SimpleNamespace:
         chance = self._chance
         return SimpleNamespace(
-            token_bytes=chance.randbytes, token_hex=lambda n: chance.randbytes(n).hex(), randbelow=chance.randrange
+            token_bytes=chance.randbytes,
+            token_hex=lambda n: chance.randbytes(n).hex(),
+            randbelow=chance.randrange,
+            choice=chance.choice,
         )
 
     def _sleep(self, seconds: float) -> None:
@@ -272,6 +322,8 @@ class Cloud(AbstractContextManager["Cloud"]):
             body = json.loads(request.body or b"{}") if service in ("dynamodb", "sqs") else {}
             for table, pk in _targets(operation, body):
                 self._touched.add((table, pk))
+            if operation == "SendMessage" and self._run is None:
+                self.queue.append(Mail(body["MessageBody"], self.now.timestamp()))
             if self._run is None:
                 return original(stubber, event_name, request, **kwargs)
             made = Call(operation, _where(operation, body), operation in _WRITES)
@@ -332,7 +384,8 @@ def second_site(cloud: Cloud, table: str) -> None:
     cloud.backup[table] = copied
 
 
-def _raw(item: Any) -> dict[str, Any]:
+def raw(item: Any) -> dict[str, Any]:
+    """An item as streams and botocore have it."""
     return {name: value.to_regular_json() for name, value in item.attrs.items()}
 
 

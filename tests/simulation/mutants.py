@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
 
-from licensing import activation, deactivation, log_cleanup, validation
+from licensing import activation, activation_keys, deactivation, log_cleanup, seat_use, seats, validation
 from licensing.http import requests
 from licensing.rules import accounts as account_rules
 from licensing.rules import limits, retention, sequence
+from licensing.rules import seat_use as seat_use_rules
+from licensing.rules import seats as seat_rules
 from licensing.store import accounts, activation_requests, seals, servers, tables
+from licensing.store import activation_keys as key_store
 from licensing.store import limits as limit_store
+from licensing.store import seats as seat_store
 from licensing.store.idempotency import Idempotency
 
 
@@ -205,5 +209,198 @@ MUTANTS = (
     Mutant(
         "no part of the directory is queued", "Retention",
         log_cleanup.fan_out, "range(accounts.SHARDS)", "range(0)",
+    ),
+    Mutant(
+        "a segment is written at any version", "Seats",
+        seat_store._unchanged, "SegmentItem.version == segment.version if segment.version else", "SegmentItem.pk.exists() |",
+    ),
+    Mutant(
+        "seats are counted, and one more is given out", "Seats",
+        seat_rules.lease, "len(live) >= segment.quota", "len(live) > segment.quota",
+    ),
+    Mutant(
+        "a heartbeat does not look whether the lease has ended", "Seats",
+        seat_store.renew, '(entry["u"] > now) & ', "",
+    ),
+    Mutant(
+        "a heartbeat does not look whose seat it is", "Seats",
+        seat_store.renew, '(entry["g"] == seat.generation) & ', "",
+    ),
+    Mutant(
+        "a late heartbeat makes a lease shorter", "Seats",
+        seat_store.renew, '(entry["u"] <= until) & ', "",
+    ),
+    Mutant(
+        "a heartbeat ends what is borrowed", "Seats",
+        seat_store.renew, '(entry["u"] <= until) & entry["b"].does_not_exist()', '(entry["u"] > now)',
+    ),
+    Mutant(
+        "a seat is known again although its lease has ended", "Seats",
+        seat_rules.holding, "segment.live(now).get(station)", "segment.entries.get(station)",
+    ),
+    Mutant(
+        "a late release ends a newer lease", "Seats",
+        seat_store.release, '(entry["g"] == seat.generation) & ', "",
+    ),
+    Mutant(
+        "who looks at a seat does not look whose it is", "Seats",
+        seat_rules.holding, "entry and entry.generation == generation", "entry",
+    ),
+    Mutant(
+        "a closed module frees the seat of the others", "Seats",
+        seat_store.release, ' & (size(entry["m"]) == 1)', "",
+    ),
+    Mutant(
+        "a borrowed seat is released like any other", "Seats",
+        seat_store.release, ' & entry["b"].does_not_exist()', "",
+    ),
+    Mutant(
+        "an administrator releases what is borrowed", "Seats",
+        seats.force_release, "if entry.borrowed:", "if False:",
+    ),
+    Mutant(
+        "who borrows again stays longer", "Seats",
+        seat_rules.borrow, "entry is None or entry.borrowed", "entry is None",
+    ),
+    Mutant(
+        "a web module takes a seat of its own", "Seats",
+        seats.lease, "if body.share_secret and", "if False and",
+    ),
+    Mutant(
+        "a support user has a place and a seat", "Seats",
+        seat_store.put_seats, "condition=_unchanged(apart)", "condition=SegmentItem.pk.exists() | SegmentItem.pk.does_not_exist()",
+    ),
+    Mutant(
+        "a pool that was reduced gives out what becomes free", "Seats",
+        seat_store.put_seats, "condition=PoolItem.undealt >= 0", "condition=PoolItem.pk.exists()",
+    ),
+    Mutant(
+        "nobody is told that the pool was reduced", "Seats",
+        seats._take_back, "guarded=True", "guarded=each.guarded",
+    ),
+    Mutant(
+        "a pool is written at any version", "DividedSeats",
+        seat_store._pool_unchanged, "PoolItem.version == state.version if state.version else", "PoolItem.pk.exists() |",
+    ),
+    Mutant(
+        "a reduction is not owed", "Seats",
+        seats._configure, "undealt=state.undealt + grown", "undealt=state.undealt + max(0, grown)",
+    ),
+    Mutant(
+        "what was dealt out is dealt out again", "Seats",
+        seats._deal, "undealt=state.undealt - sum(gain for _, gain in part)", "undealt=state.undealt",
+    ),
+    Mutant(
+        "a pool is left half made", "Seats",
+        seats._usable, "if state.unsettled:", "if False:",
+    ),
+    Mutant(
+        "quota is taken from who sits on it", "DividedSeats",
+        seat_rules.Segment.spare, "self.quota - len(self.live(now))", "self.quota",
+    ),
+    Mutant(
+        "quota is taken, and given to nobody", "DividedSeats",
+        seats._seat_from_elsewhere, "[given, wider.segment]", "[given, replace(wider.segment, quota=own.quota)]",
+    ),
+    Mutant(
+        "a divided segment's free seats are doubled", "DividedSeats",
+        seat_rules.split, "len(low) + over - over // 2", "len(low) + over",
+    ),
+    Mutant(
+        "a segment is divided although it changed", "DividedSeats",
+        seat_store.put_split, "condition=SegmentItem.version == stays.version", "condition=SegmentItem.pk.exists()",
+    ),
+    Mutant(
+        "seats stay where they were as a segment is divided", "DividedSeats",
+        seat_rules.split, "if place(key, bits) == segment.index", "if True",
+    ),
+    Mutant(
+        "a station's own segment is all that is looked at", "DividedSeats",
+        seats._seat_from_elsewhere, "if own.bits == 0:", "if True:",
+    ),
+    Mutant(
+        "the peak forgets who has left", "Seats",
+        seat_use._intervals, "[*shown, *store.intervals_since(pool_id, start)]", "shown",
+    ),
+    Mutant(
+        "the peak counts who left as if they had stayed", "Seats",
+        seat_use_rules.gone, "min(entry.until, at)", "entry.until",
+    ),
+    Mutant(
+        "the peak does not look back at who was told of late", "Seats",
+        seat_use.record, "begin = min([earliest, *(each.since for each in intervals)])", "begin = earliest",
+    ),
+    Mutant(
+        "two who look at the use at once overwrite each other", "Seats",
+        seat_store.put_use, "UseItem.version == use.version if use.version else", "UseItem.pk.exists() |",
+    ),
+    Mutant(
+        "a delivery that comes twice is logged twice", "Seats",
+        seat_use._tell, "replace(told, operation_id=operations.operation_id(key, moment))", "told",
+    ),
+    Mutant(
+        "a key is imported whatever was imported since", "ActivationKeys",
+        key_store.put_current, "(CurrentKeyItem.version == version) & ", "",
+    ),
+    Mutant(
+        "an older key supersedes a newer one", "ActivationKeys",
+        activation_keys._require_importable, "if imported and key.serial < imported.key.serial:", "if False:",
+    ),
+    Mutant(
+        "another group's key is taken", "ActivationKeys",
+        activation_keys._require_importable, "if key.customer_id != customer_id:", "if False:",
+    ),
+    Mutant(
+        "a key is imported again by each repeat", "ActivationKeys",
+        activation_keys.import_key,
+        "    if imported is None or imported.key.key_id != key.key_id:\n        _require", "    if True:\n        _require",
+    ),
+    Mutant(
+        "a key is imported, and its pools are left to whoever comes", "Seats",
+        activation_keys.import_key, "_follow(key, now)", "pass",
+    ),
+    Mutant(
+        "a pool follows the key that a process remembers", "ActivationKeys",
+        seats._usable, "activation_keys.current(caller.customer_id), pool_id)", "_key_of(caller.customer_id, now), pool_id)",
+    ),
+    Mutant(
+        "a lease outlives its key", "ActivationKeys",
+        seat_rules.Pool._until, "min(until, self.ends_at) if self.ends_at else until", "until",
+    ),
+    Mutant(
+        "any company is seated", "ActivationKeys",
+        seats.lease, "if tax_id not in pool.companies:", "if False:",
+    ),
+    Mutant(
+        "a key that has ended goes on", "ActivationKeys",
+        seats._usable, 'if phase == "ended":', "if False:",
+    ),
+    Mutant(
+        "companies are counted, and one more is set up", "ActivationKeys",
+        key_store.add_company, "condition=room", "condition=CompaniesItem.pk.exists() | CompaniesItem.pk.does_not_exist()",
+    ),
+    Mutant(
+        "a company that is there is counted again", "ActivationKeys",
+        key_store.add_company, "condition=CompanyItem.pk.does_not_exist()", "condition=None",
+    ),
+    Mutant(
+        "a company that is gone makes room again", "ActivationKeys",
+        key_store.remove_company, "CompanyItem.pk.exists()", "CompanyItem.pk.exists() | CompanyItem.pk.does_not_exist()",
+    ),
+    Mutant(
+        "a company needs no key", "ActivationKeys",
+        activation_keys._key_naming, "if tax_id not in imported.key.companies:", "if False:",
+    ),
+    Mutant(
+        "a serial number is given twice", "ActivationKeys",
+        key_store.put_issued, "condition=IssuedKeyItem.pk.does_not_exist()", "condition=None",
+    ),
+    Mutant(
+        "a company of another group is named", "ActivationKeys",
+        activation_keys._has_another_group, "return owner is not None", "return False",
+    ),
+    Mutant(
+        "a repeat resets the peak again", "ActivationKeys",
+        seat_use.reset_peak, "if use.since == at:", "if False:",
     ),
 )  # fmt: skip

@@ -10,9 +10,11 @@ from tests.simulation.simulator import Choices, Recipe, Result, Simulation, shri
 
 
 def scenarios(only: str = "") -> list[type[Scenario]]:
-    """All scenarios, or those whose name contains ``only``."""
+    """All scenarios, the one of this name, or those whose name contains ``only``."""
     for path in sorted((Path(__file__).parent / "scenarios").glob("*.py")):
         importlib.import_module(f"tests.simulation.scenarios.{path.stem}")
+    if only.lower() in Scenario.known:
+        return [Scenario.known[only.lower()]]
     return [each for name, each in Scenario.known.items() if only.lower() in name]
 
 

@@ -124,6 +124,8 @@ class Actor:
         self.restarts = restarts
         self.site = 0
         self.serving = 0
+        #: What the process remembers that serves its request.
+        self.process: dict[str, Any] = {}
         self.done = False
         self.turn = threading.Semaphore(0)
         self.thread: threading.Thread | None = None
@@ -158,6 +160,9 @@ class Simulation:
         self._check: Callable[[], None] = lambda: None
         self._ended = threading.Semaphore(0)
         self._over = False
+        #: What idle processes remember, by site; the one that served last comes last.
+        self._idle: dict[int, list[dict[str, Any]]] = {}
+        self._afterwards: dict[str, Any] = {}
         # The weather of this run: some are calm, some see one kind of trouble only, some all.
         self._unrest = (0.5, 0.15, 0.9)[choices.pick("weather", 3)]
         self._trouble = (0.0, 0.04, 0.12, 0.3)[choices.pick("weather", 4)]
@@ -218,6 +223,11 @@ class Simulation:
             except (Lost, passing):
                 self.pause(1)
         raise Violation(f"{what}: no answer after {_TRIES} tries")
+
+    @property
+    def process(self) -> dict[str, Any]:
+        """What the process remembers that is at work: it serves one request at a time, and one after the other."""
+        return self.running.process if self.running else self._afterwards
 
     def note(self, what: str) -> None:
         """Add a line to the trace."""
@@ -353,11 +363,14 @@ class Simulation:
         self, actor: Actor, what: str, serve: Callable[[], T], site: int, allowed: tuple[type[Exception], ...]
     ) -> T:
         actor.serving, actor.site = 1, site
+        actor.process = self._awake(actor)
         begun = len(self.trace)
         self._note(f"{what} begins" + (f" at site {site + 1}" if site else ""))
         try:
             answer = serve()
+            self._idle[site].append(actor.process)
         except allowed as refusal:
+            self._idle[site].append(actor.process)
             self._note(f"{what} answers {type(refusal).__name__}")
             raise
         except Violation:
@@ -368,6 +381,12 @@ class Simulation:
             actor.serving, actor.site = 0, 0
         self._note(f"{what} answers" if len(self.trace) > begun else what)
         return answer
+
+    def _awake(self, actor: Actor) -> dict[str, Any]:
+        """Who serves a request, as Lambda chooses: the process that was busy last, or another, or a new one."""
+        idle = self._idle.setdefault(actor.site, [])
+        chosen = self._choices.pick(f"{actor.name}@", len(idle) + 1, self._unrest)
+        return idle.pop(-1 - chosen) if chosen < len(idle) else {}
 
     def _serve_unheard(
         self, what: str, serve: Callable[[], Any], site: int, allowed: tuple[type[Exception], ...]

@@ -657,7 +657,12 @@ def _told(order: Order, by: Origin, action: str, now: datetime, **details: str |
 
 
 def _write(before: Account | None, after: Account, also: tables.Also | None) -> None:
+    """Write what an order does to its customer's account, and with it ``also``; that by itself where the account stays as it is,
+    since somebody else may have unlocked or cancelled the order between our two looks.
+    """
     try:
-        accounts.write(before, after, catalogue(), also)
+        written = accounts.write(before, after, catalogue(), also)
     except accounts.Taken as error:  # a code that somebody has, or a customer that came about meanwhile: anew
         raise tables.ConditionFailed from error
+    if also and not written:
+        tables.transact(also)

@@ -2,7 +2,8 @@
 
 The peak is found behind the requests, and takes part in none: from the intervals in which seats were held, as segments and stream
 tell them. A look unites the leases that have ended with those that the segments show, and covers the time since the
-look before the last, so that what was still on its way then is counted now. Delivered late or twice, an interval says nothing new.
+look before the last and all the time of leases that ended, so that what was still on its way then is counted now. Delivered late
+or twice, an interval says nothing new.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +66,9 @@ def record(pool_id: str, changes: Sequence[Change], now: datetime) -> None:
         store.put_intervals(pool_id, changes[0].name, intervals)
     if intervals or starts:
         earliest = min([*starts, *(each.end for each in intervals)])
-        tables.unraced(lambda: _look(pool_id, earliest, store.epoch(now)))
+        # What has ended may have been told so late that the looks since did not know of it: all of its time is looked at again.
+        begin = min([earliest, *(each.since for each in intervals)])
+        tables.unraced(lambda: _look(pool_id, begin, earliest, store.epoch(now)))
 
 
 def _tell(pool: Pool, action: str, station: str, entry: Entry, at: int, now: datetime) -> None:
@@ -84,9 +87,9 @@ def _modules(entry: Entry) -> list[str]:
     return sorted({each.module for each in entry.instances.values()})
 
 
-def _look(pool_id: str, earliest: int, at: int) -> None:
+def _look(pool_id: str, begin: int, earliest: int, at: int) -> None:
     use = store.get_use(pool_id) or store.Use(since=earliest, looked_from=earliest)
-    start = max(use.since, min(use.looked_from, earliest))
+    start = max(use.since, min(use.looked_from, begin), at - store.INTERVALS_KEPT)
     segments = store.segments(pool_id)
     most = rules.most(_intervals(pool_id, segments, start), start, at + 1)
     store.raise_most(pool_id, {slot: seats for slot, seats in most.items() if seats}, SLOT)

@@ -292,9 +292,14 @@ def lease(segment: Segment, station: str, ask: Ask, now: int) -> Seated | None:
 
 
 def renew(segment: Segment, station: str, until: int, now: int, instance: str = "", module: str = "") -> Segment:
-    """The segment after a heartbeat of a seat that is held, and of a module instance on it, also of one that had lapsed."""
+    """The segment after a heartbeat of a seat that is held, and of a module instance on it, also of one that had lapsed.
+    Ends move to later times only.
+    """
     entry = segment.live(now)[station]
-    instances = {**entry.instances, **({instance: Instance(module, until)} if instance else {})}
+    instances = dict(entry.instances)
+    if instance:
+        known = instances.get(instance)
+        instances[instance] = Instance(module, max(until, known.until if known else 0))
     renewed = replace(entry, until=max(entry.until, until), instances=instances)
     return replace(segment, entries={**segment.live(now), station: renewed})
 

@@ -271,7 +271,8 @@ def _unchanged(segment: Segment) -> Any:
 def renew(
     pool_id: str, index: int, seat: SeatId, until: int, now: int, instance: str = "", module: str = ""
 ) -> Segment:
-    """A heartbeat: a later end for a seat whose lease has not ended, in one write. A borrowed seat's end stays.
+    """A heartbeat: a later end for a seat whose lease has not ended, in one write. A borrowed seat's end stays, and so does
+    one that is later already: a heartbeat that was on its way for long must not take back what a newer one was told.
 
     ``instance``: the module instance that is heard of; it must be on the seat.
     """
@@ -279,7 +280,7 @@ def renew(
     item = SegmentItem(pool_id, _segment_key(index))
     entry = SegmentItem.entries[seat.station]
     actions = [SegmentItem.version.set(SegmentItem.version + 1), SegmentItem.at.set(now), entry["u"].set(until)]
-    holds = (entry["g"] == seat.generation) & (entry["u"] > now) & entry["b"].does_not_exist()
+    holds = (entry["g"] == seat.generation) & (entry["u"] > now) & (entry["u"] <= until) & entry["b"].does_not_exist()
     if instance:
         actions.append(entry["m"][instance].set(_instance_text(Instance(module, until))))
         holds &= entry["m"][instance].exists()
@@ -445,7 +446,8 @@ class Use:
     version: int = 0
 
 
-_INTERVALS_KEPT = 2 * 86_400
+#: For how long (seconds) leases that ended are kept for the looks at their time.
+INTERVALS_KEPT = 2 * 86_400
 _USE_KEPT = 400 * 86_400
 _DAY = 86_400
 
@@ -483,7 +485,7 @@ def put_intervals(pool_id: str, name: str, intervals: Sequence[Interval]) -> Non
     _one_client()
     latest = max(each.end for each in intervals)
     item = IntervalsItem(
-        pool_id, f"IVL#{latest:011d}#{name}", intervals=list(intervals), expires_at=latest + _INTERVALS_KEPT
+        pool_id, f"IVL#{latest:011d}#{name}", intervals=list(intervals), expires_at=latest + INTERVALS_KEPT
     )
     tables.write(item.save)
 
