@@ -116,11 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines, data = run(options.parts or PARTS, options.quick)
     document = {**about, "quick": options.quick, "lines": [each.document() for each in lines], "data": data}
     text = json.dumps(document, indent=1, ensure_ascii=False)
-    KEPT.mkdir(parents=True, exist_ok=True)
     stamp = about["at"].replace(":", "").replace("+0000", "Z")
     kept = KEPT / f"{stamp}-{about['commit']}{'-changed' if about['changed'] else ''}.json"
     for file in (kept, options.json):
         if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
     print(
         f"{about['commit']}{' and what is not committed' if about['changed'] else ''}, {about['at']}, {about['machine']}\n"
