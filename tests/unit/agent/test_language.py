@@ -98,8 +98,8 @@ def test_no_sentence_stands_outside_the_one_place_for_them() -> None:
         "successfully connected", "not a P-256 key", "not a private key", "machdep.cpu.brand_string",
         "bold green", "bold red", "IOPlatformUUID", "Bearer ",
         "application/json, application/problem+json, application/jose", "^model name\\s*:\\s*(.+)$",
-        "^Model\\s*:\\s*(.+)$", "Check", "Entitlement", "Licensed", "NotLicensed", "Seat",
-        "Station",
+        "^Model\\s*:\\s*(.+)$", "Check", "Entitlement", "Licensed", "NotLicensed", "Refused", "Seat",
+        "Station", "Unreachable",
     }  # fmt: skip
     found = []
     for path in sorted(PACKAGE.glob("*.py")):
