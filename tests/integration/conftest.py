@@ -31,7 +31,7 @@ def _no_pause_between_tries() -> Iterator[None]:
 def cloud(running_stack: Stack) -> Iterator[Cloud]:
     running_stack.reset()
     # Without TLS: reading the certificates of the world takes longer than many a test.
-    with httpx.Client(trust_env=False, timeout=20, verify=False) as client:
+    with httpx.Client(trust_env=False, timeout=120, verify=False) as client:
         yield Cloud(running_stack, client)
 
 

@@ -227,7 +227,7 @@ MUTANTS = (
         seat_store.renew, '(entry["g"] == seat.generation) & ', "",
     ),
     Mutant(
-        "a late heartbeat makes a lease shorter", "Seats",
+        "a late heartbeat makes a lease shorter", "GrowingSeats",
         seat_store.renew, '(entry["u"] <= until) & ', "",
     ),
     Mutant(
@@ -267,7 +267,7 @@ MUTANTS = (
         seats.lease, "if body.share_secret and", "if False and",
     ),
     Mutant(
-        "a support user has a place and a seat", "Seats",
+        "a support user has a place and a seat", "SupportUsers",
         seat_store.put_seats, "condition=_unchanged(apart)", "condition=SegmentItem.pk.exists() | SegmentItem.pk.does_not_exist()",
     ),
     Mutant(
@@ -307,7 +307,7 @@ MUTANTS = (
         seat_rules.split, "len(low) + over - over // 2", "len(low) + over",
     ),
     Mutant(
-        "a segment is divided although it changed", "DividedSeats",
+        "a segment is divided although it changed", "GrowingSeats",
         seat_store.put_split, "condition=SegmentItem.version == stays.version", "condition=SegmentItem.pk.exists()",
     ),
     Mutant(
@@ -319,19 +319,19 @@ MUTANTS = (
         seats._seat_from_elsewhere, "if own.bits == 0:", "if True:",
     ),
     Mutant(
-        "the peak forgets who has left", "Seats",
+        "the peak forgets who has left", "DividedSeats",
         seat_use._intervals, "[*shown, *store.intervals_since(pool_id, start)]", "shown",
     ),
     Mutant(
-        "the peak counts who left as if they had stayed", "Seats",
+        "the peak counts who left as if they had stayed", "WatchedSeats",
         seat_use_rules.gone, "min(entry.until, at)", "entry.until",
     ),
     Mutant(
-        "the peak does not look back at who was told of late", "Seats",
+        "the peak does not look back at who was told of late", "DividedSeats",
         seat_use.record, "begin = min([earliest, *(each.since for each in intervals)])", "begin = earliest",
     ),
     Mutant(
-        "two who look at the use at once overwrite each other", "Seats",
+        "two who look at the use at once overwrite each other", "WatchedSeats",
         seat_store.put_use, "UseItem.version == use.version if use.version else", "UseItem.pk.exists() |",
     ),
     Mutant(
@@ -401,6 +401,6 @@ MUTANTS = (
     ),
     Mutant(
         "a repeat resets the peak again", "ActivationKeys",
-        seat_use.reset_peak, "if use.since == at:", "if False:",
+        seat_use.reset_peak, "if use.since >= at:", "if False:",
     ),
 )  # fmt: skip

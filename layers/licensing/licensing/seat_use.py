@@ -122,7 +122,7 @@ def reset_peak(customer_id: str, pool_id: str, by: Origin, now: datetime, also: 
 
     def attempt() -> store.Use:
         use = store.get_use(pool_id) or store.Use()
-        if use.since == at:
+        if use.since >= at:
             return use
         used = seat_rules.in_use(store.segments(pool_id), at)
         after = replace(use, peak=used, peak_at=at, since=at, looked_from=max(use.looked_from, at))

@@ -142,8 +142,10 @@ class ActivationKeys(Scenario):
         if not self.pick(6):
             self.try_foreign()
             return
+        before = self.current.key.serial
         try:
             shown = self.ask("preview", lambda: activation_keys.preview(self.customer_id, chosen.text, self.now))
+            must(chosen.key.serial >= before, "a key that is superseded is shown as if it could be imported")
         except KeySuperseded:
             must(self.current.key.serial > chosen.key.serial, "a key is said to be superseded by an older one")
             raise

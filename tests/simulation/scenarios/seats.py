@@ -130,6 +130,7 @@ class SeatLaw:
         self.settled = not item.unsettled
 
     def _take_use(self, item: UseItem) -> None:
+        must(item.since >= self.since[0], f"the peak counted from {self.since[0]}, and counts from {item.since} again")
         if int(item.since) != self.since[0]:
             self.since = int(item.since), math.ceil(self.cloud.now.timestamp())
 
@@ -385,7 +386,11 @@ class Station:
             self.forget()
             return
         assert held
-        entry = self.scenario.law.seats[held]
+        entry = self.scenario.law.seats.get(held)
+        if entry is None:
+            must(held in self.scenario.law.returned, "a seat is borrowed, and is not there")
+            self.forget()  # its other process gave it back in the meantime
+            return
         must(entry.borrowed and entry.until == answer.borrowed_until.timestamp(), "a seat is borrowed, and is not")
         self.until, self.borrowed = entry.until, True
 
@@ -420,6 +425,8 @@ class Seats(Scenario):
     #: The seats of the keys that are issued, the first of which is imported; and how many seats are borrowed for long.
     SIZES: ClassVar[tuple[int, ...]] = (2, 3, 1, 4, 2)
     BORROWED: ClassVar[int] = 0
+    #: Seconds between what a station does, between what the administrator does, and between two looks at the stream.
+    PAUSES: ClassVar[tuple[tuple[int, ...], ...]] = (0, 5, 60, 301), (1, 20, 300, 1200), (5, 60, 600)
 
     @classmethod
     def prepare(cls, cloud: Cloud) -> Any:
@@ -454,17 +461,18 @@ class Seats(Scenario):
         self.law.check()
         self.law.stream.clear()
         self.imported = 0
-        support = self.pick(4) == 3
-        # Support users beyond their three places sit on seats as others do.
-        names = ("ada", "bob", "cleo", "dan", "eve")[: 4 if support else 3 + self.pick(2)]
-        self.stations = [Station(self, name, support=support) for name in names]
-        if support or self.pick(2):
-            self.stations.append(Station(self, "ada", 2, support))
+        self.stations = self.people()
         for station in self.stations:
             self.actor(f"{station.name}-{station.process}", partial(self.work, station))
         if self.pick(4):
             self.actor("administrator", self.manage)
         self.actor("stream", self.record)
+
+    def people(self) -> list[Station]:
+        """Who comes: one of them may open two modules at the same moment."""
+        names = ("ada", "bob", "cleo", "dan")[: 3 + self.pick(2)]
+        twice = [Station(self, "ada", 2)] if self.pick(2) else []
+        return [*(Station(self, name) for name in names), *twice]
 
     # ── requests ──
 
@@ -524,7 +532,7 @@ class Seats(Scenario):
 
     def work(self, station: Station) -> None:
         for _ in range(2 + self.pick(5)):
-            self.pause((0, 0, 1, 5)[self.pick(4)] if station.support else (0, 5, 60, 301)[self.pick(4)])
+            self.pause(self.PAUSES[0][self.pick(4)])
             try:
                 self.act(station)
             except SeatLimitReached as refusal:
@@ -566,17 +574,14 @@ class Seats(Scenario):
 
     def manage(self) -> None:
         for _ in range(1 + self.pick(4)):
-            self.pause((1, 20, 300, 1200)[self.pick(4)])
+            self.pause(self.PAUSES[1][self.pick(4)])
             match self.pick(4):
                 case 0 | 1:
                     self.change_key()
                 case 2:
                     self.force_release()
                 case 3:
-                    self.ask(
-                        "reset the peak",
-                        lambda: seat_use.reset_peak(self.customer_id, self.pool_id, OPERATOR, self.now),
-                    )
+                    self.reset_peak()
 
     def change_key(self) -> None:
         if self.imported == len(self.keys) - 1:
@@ -607,10 +612,13 @@ class Seats(Scenario):
         except SeatBorrowed:
             return
 
+    def reset_peak(self) -> None:
+        self.ask("reset the peak", lambda: seat_use.reset_peak(self.customer_id, self.pool_id, OPERATOR, self.now))
+
     def record(self) -> None:
         """The Seats table's stream: in order of each segment, at least once, as late as it likes."""
         while any(not actor.done for actor in self.simulation.actors if actor.name != "stream"):
-            self.pause((5, 60, 600)[self.pick(3)])
+            self.pause(self.PAUSES[2][self.pick(3)])
             waiting = sorted(key for key, changes in self.law.stream.items() if changes)
             if waiting and self.pick(3):
                 self.deliver(waiting[self.pick(len(waiting))])
@@ -666,11 +674,38 @@ class Seats(Scenario):
         must(self.law.undealt <= 0, f"{self.law.undealt} seats are dealt out to nobody")
 
 
+class SupportUsers(Seats):
+    """Support users beyond their three places sit on seats as others do, and nobody on both (C8)."""
+
+    PAUSES = (0, 0, 1, 5), (1, 20, 300, 1200), (5, 60, 600)
+
+    def people(self) -> list[Station]:
+        return [Station(self, name, n, support=True) for name in ("ada", "bob", "cleo", "dan") for n in (1, 2)]
+
+
 class DividedSeats(Seats):
     """The same with a pool of several segments, which grow in number: quota moves to where a station lives."""
 
     SIZES = (8, 10, 9, 13, 7)
     BORROWED = 6
+
+
+class GrowingSeats(Seats):
+    """Each key divides the pool's segments once more, while stations come and go."""
+
+    SIZES = (8, 9, 13, 25, 49)
+    PAUSES = (0, 0, 1, 5), (0, 1, 5, 20), (5, 60, 600)
+
+
+class WatchedSeats(Seats):
+    """The use is looked at all the time, and its peak reset again and again."""
+
+    PAUSES = (0, 1, 5, 60), (0, 1, 5, 20), (0, 1, 60)
+
+    def manage(self) -> None:
+        for _ in range(2 + self.pick(4)):
+            self.pause(self.PAUSES[1][self.pick(4)])
+            self.reset_peak()
 
 
 def _request(pool_id: str, who: Who, module: str, instance: str, **more: Any) -> contract.SeatRequest:
