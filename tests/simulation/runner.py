@@ -1,7 +1,10 @@
 """Runs scenarios seed by seed, and tells what failed."""
 
 import importlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tests.simulation.cloud import Cloud
@@ -32,13 +35,6 @@ def run(cloud: Cloud, kind: type[Scenario], recipe: Recipe) -> Result:
     return Result(recipe, simulation.violation, simulation.trace, simulation.steps, choices.made, names, simulation.met)
 
 
-def runs(cloud: Cloud, kinds: list[type[Scenario]], seeds: Iterator[int]) -> Iterator[tuple[type[Scenario], Result]]:
-    """The scenarios in turn, one seed each."""
-    for seed in seeds:
-        kind = kinds[seed % len(kinds)]
-        yield kind, run(cloud, kind, Recipe(str(seed)))
-
-
 def explain(cloud: Cloud, kind: type[Scenario], failed: Result) -> str:
     """What happened, as short as it can be told, and how to see it again."""
     short = shrink(failed, lambda recipe: run(cloud, kind, recipe))
@@ -49,3 +45,35 @@ def explain(cloud: Cloud, kind: type[Scenario], failed: Result) -> str:
         f"  VIOLATION  {short.violation}\n\n"
         f"Again: python -m tests.simulation --only {kind.__name__} --seed {failed.recipe.seed}\n"
     )
+
+
+@dataclass
+class Tally:
+    """What some seeds came to."""
+
+    seeds: int = 0
+    steps: int = 0
+    met: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Take in what other seeds came to."""
+        self.seeds, self.steps, self.met = self.seeds + other.seeds, self.steps + other.steps, self.met + other.met
+        self.failures += other.failures
+
+
+@cache
+def _cloud() -> Cloud:
+    """One for as long as the process lives."""
+    return Cloud().__enter__()
+
+
+def tally(only: str, seeds: Iterable[int]) -> Tally:
+    """Run the scenarios in turn, one seed each."""
+    cloud, kinds, total = _cloud(), scenarios(only), Tally()
+    for seed in seeds:
+        kind = kinds[seed % len(kinds)]
+        result = run(cloud, kind, Recipe(str(seed)))
+        told = [explain(cloud, kind, result)] if result.violation else []
+        total.add(Tally(1, result.steps, result.met, told))
+    return total
