@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -558,6 +559,13 @@ def test_the_peak_is_the_most_seats_ever_used_at_once(cloud: Cloud, server: Serv
     shown = stations[0].call("GET", f"/v1/pools/{pool.pool_id}").json()
     assert shown["peak"] == 6
     assert shown["peak_since"] == reset_at.isoformat().replace("+00:00", "Z")
+
+
+def test_a_reset_of_the_peak_that_comes_late_leaves_a_newer_one_alone(pool: Pool) -> None:
+    late, newer = pool.cloud.now, pool.cloud.now + timedelta(seconds=5)
+    seat_use.reset_peak(pool.customer_id, pool.pool_id, VENDOR, newer)
+    use = seat_use.reset_peak(pool.customer_id, pool.pool_id, VENDOR, late)
+    assert use.since == int(newer.timestamp())
 
 
 def test_lapsed_seats_do_not_count_for_the_peak(cloud: Cloud, server: Server) -> None:
