@@ -562,6 +562,7 @@ def test_the_peak_is_the_most_seats_ever_used_at_once(cloud: Cloud, server: Serv
 
 
 def test_a_reset_of_the_peak_that_comes_late_leaves_a_newer_one_alone(pool: Pool) -> None:
+    Station(pool).lease()
     late, newer = pool.cloud.now, pool.cloud.now + timedelta(seconds=5)
     seat_use.reset_peak(pool.customer_id, pool.pool_id, VENDOR, newer)
     use = seat_use.reset_peak(pool.customer_id, pool.pool_id, VENDOR, late)
