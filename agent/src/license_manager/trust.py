@@ -220,7 +220,7 @@ def kid_of(raw: str) -> str | None:
     """The `kid` a token claims, not verified: only good for asking whether the key set is too old to know it."""
     try:
         kid = jwt.get_unverified_header(raw).get("kid")
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, ValueError):  # the latter for half of a pair of characters, which JSON lets through
         return None
     return kid if isinstance(kid, str) else None
 

@@ -32,6 +32,13 @@ def read(cursor: str | None, partition: str) -> dict[str, Any] | None:
         raise InvalidRequest
     if position.get("pk") != {"S": partition} or len(position) < 2:
         raise InvalidRequest
-    if not all(0 < len(value["S"].encode()) <= _LONGEST_KEY for value in position.values()):
+    if not all(_is_key(value["S"]) for value in position.values()):
         raise InvalidRequest
     return position
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return 0 < len(text.encode()) <= _LONGEST_KEY
+    except UnicodeEncodeError:  # half of a pair, which JSON lets through
+        return False

@@ -112,7 +112,7 @@ def typ_of(text: str) -> str | None:
     """What a token says it is, unverified: only good for choosing who verifies it."""
     try:
         return str(unverified_header(text).get("typ"))
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError):
         return None
 
 
