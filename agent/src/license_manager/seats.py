@@ -132,8 +132,9 @@ class SeatDesk(Manager):
         """The pool with this id, or the one for this application. Raises Refused (`NOT_FOUND`)."""
         if pool_or_application.startswith("pool_"):
             return pool_or_application
-        for each in self.ask("GET", "/v1/pools").get("items", []):
-            if isinstance(each, dict) and each.get("application") == pool_or_application:
+        items = self.ask("GET", "/v1/pools").get("items")
+        for each in items if isinstance(items, list) else []:
+            if isinstance(each, dict) and each.get("application") == pool_or_application and each.get("pool_id"):
                 return str(each["pool_id"])
         raise Refused("NOT_FOUND", texts.NO_SEATS.format(what=pool_or_application), status=404)
 
@@ -277,13 +278,17 @@ class Seat:
     def borrow(self, days: int) -> str:
         """Takes the seat offline for some days, and returns the signed lease to be kept (`borrowed_until` reads it).
 
-        Leaving the `with` does not free it; `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable.
+        Leaving the `with` does not free it; `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable,
+        Untrusted.
         """
         answer = self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/borrow", {"days": days})
+        try:
+            until = datetime.fromisoformat(str(answer.get("borrowed_until"))).timestamp()
+        except (ValueError, OverflowError) as error:
+            raise Untrusted("OTHER_CONTENT", texts.TOKEN_INVALID) from error
         self._stop.set()
         with self._lock:
             self.borrowed = True
-            until = datetime.fromisoformat(str(answer.get("borrowed_until"))).timestamp()
             self._ends = self._now() + max(0.0, until - self._desk.machine.wall() - self._desk._skew)
         return str(answer.get("lease") or "")
 
