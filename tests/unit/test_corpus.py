@@ -12,7 +12,7 @@ from licensing.rules.tax_ids import normalize
 from pydantic import TypeAdapter
 
 LINES = (Path(__file__).parents[1] / "corpus" / "parsers.jsonl").read_text(encoding="utf-8").splitlines()
-NO_KEYS = trust.KeySet(1, {}, {}, frozenset(), "")
+NO_KEYS = trust.KeySet(1, {}, {}, {}, frozenset(), "")
 
 PARSERS: dict[str, Callable[[Any], Any]] = {
     "tax id": normalize,

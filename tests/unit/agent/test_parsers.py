@@ -24,7 +24,9 @@ from licensing.rules import heartbeat
 from tests.support.mangling import JSON, TEXTS, altered, forged, mutated, signed
 from tests.unit.agent.fake_cloud import ISSUER, FakeCloud, Key
 
-ROOT, SIGNER, FILE_SIGNER = (Key(ec.derive_private_key(number, ec.SECP256R1())) for number in (11, 12, 13))
+ROOT, SIGNER, FILE_SIGNER, SEAT_SIGNER = (
+    Key(ec.derive_private_key(number, ec.SECP256R1())) for number in (11, 12, 13, 14)
+)
 
 
 def by(key: Key, claims: Any, typ: str) -> str:
@@ -33,7 +35,8 @@ def by(key: Key, claims: Any, typ: str) -> str:
 
 CLOUD = FakeCloud()
 CLOUD.root, CLOUD.signer, CLOUD.file_signer, CLOUD.published = ROOT, SIGNER, FILE_SIGNER, [SIGNER]
-KEY_SET_CLAIMS = json.loads(json.dumps(trust.peek(CLOUD.key_set())))
+KEY_SET_CLAIMS = trust.peek(CLOUD.key_set())
+KEY_SET_CLAIMS["keys"].append({**SEAT_SIGNER.jwk, "use": "seat"})
 KEY_SET_TEXT = by(ROOT, KEY_SET_CLAIMS, "keys+jwt")
 KEY_SET = trust.read_key_set(KEY_SET_TEXT, [ROOT.jwk], ISSUER)
 TOKEN_CLAIMS = CLOUD.token_claims(CLOUD.servers["ins_1"], "n" * 43) | {
@@ -45,6 +48,8 @@ VERDICT_CLAIMS = TOKEN_CLAIMS | {"code": "INSTALLATION_DISABLED", "final": True}
 VERDICT = by(SIGNER, VERDICT_CLAIMS, "verdict+jwt")
 LICENSE_CLAIMS = TOKEN_CLAIMS | {"mode": "offline", "names": {"customer": "Officine"}}
 LICENSE = by(FILE_SIGNER, LICENSE_CLAIMS, "license+jwt")
+LEASE_CLAIMS = {"iss": ISSUER, "aud": "seat-leases", "sub": "sea_1.x", "exp": 1796208800, "ins": "ins_1"}
+LEASE = by(SEAT_SIGNER, LEASE_CLAIMS, "seat-lease+jwt")
 
 #: Each kind of signed text: how it is read, one of it, and who signs it.
 Kind = tuple[Callable[[str], Any], str, dict[str, Any], Key, str]
@@ -53,13 +58,16 @@ KINDS: dict[str, Kind] = {
     "server token": (lambda raw: trust.read_server_token(raw, KEY_SET, ISSUER), TOKEN, TOKEN_CLAIMS, SIGNER, "server+jwt"),
     "verdict": (lambda raw: trust.read_verdict(raw, KEY_SET, ISSUER), VERDICT, VERDICT_CLAIMS, SIGNER, "verdict+jwt"),
     "license": (lambda raw: trust.read_license(raw, KEY_SET, ISSUER), LICENSE, LICENSE_CLAIMS, FILE_SIGNER, "license+jwt"),
+    "lease": (lambda raw: trust.read_lease(raw, KEY_SET, ISSUER), LEASE, LEASE_CLAIMS, SEAT_SIGNER, "seat-lease+jwt"),
 }  # fmt: skip
 
 
 def meaning(read: Any) -> Any:
     """All that something signed says, without the text that it stood in."""
     if isinstance(read, trust.KeySet):
-        return read.version, sorted(read.keys), sorted(read.file_keys), read.revoked
+        return read.version, sorted(read.keys), sorted(read.file_keys), sorted(read.seat_keys), read.revoked
+    if isinstance(read, tuple):
+        return read
     return {name: value for name, value in vars(read).items() if name != "raw"}
 
 
