@@ -22,6 +22,8 @@ from tests.support.cloud import TAX_ID, Cloud, Server
 from tests.support.seats import Pool, Station, concurrent_pool
 from tests.support.visitor import CAMILA, ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller
 
+#: A company that the key of the first customer names, and that is not set up yet.
+_SECOND = "BR12345678000195"
 #: Whose activation key ends soon, so that its renewal can be asked for.
 _ENDING = "ESA58818501"
 #: Where values stand under another name than their own.
@@ -128,6 +130,8 @@ def _fill(world: World, pool: Pool) -> None:
     known["order_number"] = ["TP-2026-1187"]
     _keys(world, made, customer_id)
     made("POST", f"/v1/customers/{customer_id}/companies", {"tax_id": TAX_ID, "name": "Officine"})
+    new_company = {"tax_id": _SECOND, "name": "Officine Brasil"}
+    _fit(world, "POST", "/v1/customers/{customer_id}/companies", new_company, customer_id=customer_id)
     unused = made("POST", f"/v1/customers/{customer_id}/installations", {"name": "Roma"})["installation_id"]
     known["installation_id"] += 3 * [unused]
     _offline(world, made, customer_id)
@@ -195,7 +199,7 @@ def _keys(world: World, made: Any, customer_id: str) -> None:
     today = world.cloud.now.date()
     key = {
         "customer_id": customer_id,
-        "companies": [{"tax_id": TAX_ID, "name": "Officine"}],
+        "companies": [{"tax_id": TAX_ID, "name": "Officine"}, {"tax_id": _SECOND, "name": "Officine Brasil"}],
         "concurrent": {"erp": 6},
         "first_day": (today - timedelta(days=2)).isoformat(),
         "last_day": (today + timedelta(days=300)).isoformat(),

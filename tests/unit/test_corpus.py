@@ -11,6 +11,8 @@ from licensing import contract, cursors, languages, order_files
 from licensing.rules.tax_ids import normalize
 from pydantic import TypeAdapter
 
+from functions.read_operations import handler as read_operations
+
 LINES = (Path(__file__).parents[1] / "corpus" / "parsers.jsonl").read_text(encoding="utf-8").splitlines()
 NO_KEYS = trust.KeySet(1, {}, {}, {}, frozenset(), "")
 
@@ -18,6 +20,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
     "tax id": normalize,
     "position": lambda text: cursors.read(text, "CUSTOMERS", "LISTED#"),
     "language": languages.negotiate,
+    "accept": read_operations._accepted,
     "order file": order_files.parse,
     "day": TypeAdapter(contract.Day).validate_python,
     "moment": TypeAdapter(contract.Moment).validate_python,

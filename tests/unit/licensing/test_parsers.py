@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -55,6 +56,8 @@ from stdnum.es import cif
 from stdnum.it import iva
 from stdnum.luhn import calc_check_digit
 
+from functions.serve_portal import forms
+from functions.serve_portal import keys as key_form
 from tests.support.mangling import JSON, TEXTS, altered, forged, mailed, mutated, signed
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -453,6 +456,43 @@ def test_a_form_is_read_as_it_was_sent() -> None:
 def test_a_damaged_form_is_one_or_refused(content: bytes, content_type: str) -> None:
     fields = outcome(lambda: pages.form(visited(content, content_type)), FormExpired, PayloadTooLarge)
     assert fields is None or all(isinstance(value, str) for value in fields.values())
+
+
+WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)
+HERE: Any = SimpleNamespace(now=NOW, language=languages.language("en"))
+ACCOUNT: Any = SimpleNamespace(customer=SimpleNamespace(customer_id="cus_019a9c0f2d00a1", today=lambda now: now.date()))
+
+
+@given(
+    st.dictionaries(VALID_TAX_IDS, st.lists(WORDS, min_size=1, max_size=3).map(" ".join), min_size=1, max_size=4),
+    st.dictionaries(st.from_regex(r"\A[a-z][a-z0-9-]{0,20}\Z"), st.integers(1, 40_000), max_size=3),
+    st.none() | st.integers(1, 500),
+    st.lists(st.from_regex(r"\A[A-Za-z0-9]{1,10}[*]?\Z"), max_size=3),
+)
+def test_a_form_for_a_key_says_what_was_typed(
+    companies: dict[str, str], concurrent: dict[str, int], quota: int | None, support: list[str]
+) -> None:
+    typed = {
+        "companies": "\r\n".join(f"{tax_id} {name}" for tax_id, name in companies.items()),
+        "concurrent": "\r\n".join(f"{name} {count}" for name, count in concurrent.items()),
+        "company_quota": "" if quota is None else str(quota),
+        "support": ", ".join(support),
+        "first_day": "2026-11-22",
+        "days": "365",
+    }
+    terms = key_form._terms(HERE, ACCOUNT, typed)
+    assert (terms.companies, terms.concurrent, terms.company_quota) == (companies, concurrent, quota)
+    assert (terms.support, str(terms.last_day)) == (tuple(support), "2027-11-21")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["companies", "concurrent", "company_quota", "support", "first_day", "days"]), TEXTS
+    )
+)
+def test_a_form_for_a_key_names_terms_or_the_field_that_is_wrong(fields: dict[str, str]) -> None:
+    base = {"companies": "IT00743110157 Officine", "days": "365"}
+    outcome(lambda: key_form._terms(HERE, ACCOUNT, base | fields), forms.FormInvalid)
 
 
 ORDERS = json.dumps([{
