@@ -1,5 +1,6 @@
 """The operation log for signed-in users: reading, verifying, and what it holds of a person (A9, F6)."""
 
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Annotated, Any
@@ -109,6 +110,10 @@ def list_operations(
     return Response(200, f"{_MEDIA_TYPES[form]}; charset=utf-8", "".join(lines), headers)
 
 
+#: RFC 9110, section 12.4.2; of any other form it is the least.
+_WEIGHT, _REFUSED = re.compile(r"[01](\.[0-9]{0,3})?"), re.compile(r"0(\.0{0,3})?")
+
+
 def _accepted(accept: str) -> Format | None:
     """The form that a caller likes best; None for JSON, which is also for who does not say."""
     liked: list[tuple[float, Format | None]] = []
@@ -117,17 +122,10 @@ def _accepted(accept: str) -> Format | None:
     }  # fmt: skip
     for part in accept.lower().split(",")[:20]:
         media_type, *parameters = (each.strip() for each in part.split(";"))
-        weights = [each.removeprefix("q=") for each in parameters if each.startswith("q=")]
-        if media_type in known and weights != ["0"]:
-            liked.append((_number(weights[0]) if weights else 1, known[media_type]))
+        weight = next((each.removeprefix("q=") for each in parameters if each.startswith("q=")), "1")
+        if media_type in known and not _REFUSED.fullmatch(weight):
+            liked.append((float(weight) if _WEIGHT.fullmatch(weight) else 0, known[media_type]))
     return max(liked, key=lambda each: each[0], default=(0, None))[1]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0
 
 
 def _answer(operation: Operation) -> OperationAnswer:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import requests
+from licensing import loading
 from licensing.store import accounts, people
 from licensing.store.people import resellers
 
@@ -20,6 +22,10 @@ from tests.support.cloud import TAX_ID, Cloud, Server
 from tests.support.seats import Pool, Station, concurrent_pool
 from tests.support.visitor import CAMILA, ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller
 
+#: A company that the key of the first customer names, and that is not set up yet.
+_SECOND = "BR12345678000195"
+#: Whose activation key ends soon, so that its renewal can be asked for.
+_ENDING = "ESA58818501"
 #: Where values stand under another name than their own.
 _ELSEWHERE = {
     "tax_id": ["body.customer.tax_id", "body.companies[*].tax_id"],
@@ -41,6 +47,8 @@ class World:
     station: Station
     #: By the name that a parameter or a field has: values that exist, those of others too.
     known: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    #: By route: path parameters, and members of the body, that lead to success only together.
+    fitting: dict[str, tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
     _at_first: tuple[str, dict[str, Any]] = ("", {})
 
     def reset(self) -> None:
@@ -122,10 +130,15 @@ def _fill(world: World, pool: Pool) -> None:
     known["order_number"] = ["TP-2026-1187"]
     _keys(world, made, customer_id)
     made("POST", f"/v1/customers/{customer_id}/companies", {"tax_id": TAX_ID, "name": "Officine"})
+    new_company = {"tax_id": _SECOND, "name": "Officine Brasil"}
+    _fit(world, "POST", "/v1/customers/{customer_id}/companies", new_company, customer_id=customer_id)
     unused = made("POST", f"/v1/customers/{customer_id}/installations", {"name": "Roma"})["installation_id"]
     known["installation_id"] += 3 * [unused]
-    known["request"] = [Server(cloud, machine="c").offline_request()]
-    known["version"] = [vendor.call("GET", f"/v1/customers/{customer_id}/allocations").json()["version"]]
+    _offline(world, made, customer_id)
+    matrix = vendor.call("GET", f"/v1/customers/{customer_id}/allocations").json()
+    known["version"] = [matrix["version"]]
+    as_it_is = {name: matrix[name] for name in ("version", "allocations")}
+    _fit(world, "PUT", "/v1/customers/{customer_id}/allocations", as_it_is, customer_id=customer_id)
 
     assert world.station.lease().status_code == 201
     known["pool_id"] += [pool.pool_id]
@@ -137,7 +150,48 @@ def _fill(world: World, pool: Pool) -> None:
     subjects = [each["subject"] for each in cloud.get("/local/outbox").json()["items"]]
     known["code"] = [subject[:6] for subject in subjects if subject[:6].isdigit()][:1]
     known["nonce"] = ["q0Zl1nX8s1oV2b9aYtJ4Kw"]
+    enrico = people.find_by_email(ENRICO)
+    assert enrico
+    _fit(world, "PUT", "/v1/customers/{customer_id}/roles/{user_id}", customer_id=customer_id, user_id=enrico.user_id)
+    _fit(world, "DELETE", _INSTALLATION, customer_id=customer_id, installation_id=unused)
+    report = {"time_zone": "Europe/Rome", "agent_version": "1.0.0", "app_version": "Winter 2026", "databases": []}
+    way = {"activation_token": cloud.token_of("Bergamo"), "ticket": None, "installation_id": None}
+    _fit(world, "POST", "/v1/activations", report | way | {"hostname": "pbx", "public_key": world.server.jwk})
     known["agent_version"] = ["1.0.0"]
+
+
+_INSTALLATION = "/v1/customers/{customer_id}/installations/{installation_id}"
+
+
+def _fit(world: World, method: str, path: str, body: dict[str, Any] | None = None, /, **parameters: str) -> None:
+    world.fitting[f"{method} {path}"] = (parameters, body or {})
+
+
+def _offline(world: World, made: Any, customer_id: str) -> None:
+    """A server that may be activated offline, and one that is, with the receipt for its license."""
+    names, cloud = ("Brescia", "Como"), world.cloud
+    customer = {
+        "name": "Officine Lombarde S.p.A.",
+        "tax_id": TAX_ID,
+        "country": "IT",
+        "time_zone": "Europe/Rome",
+        "installations": [{"name": name} for name in names],
+        "licenses": [
+            {"code": "FX-OFF-0001", "sku": "FX-PERP-25", "quantity": 50, "allocations": dict.fromkeys(names, 25)}
+        ],
+    }
+    loading.load({"customers": [customer]}, cloud.now)
+    account = accounts.read(customer_id)
+    assert account
+    free, taken = (next(key for key, each in account.installations.items() if each.name == name) for name in names)
+    server = Server(cloud, machine="c")
+    path = _INSTALLATION.format(customer_id=customer_id, installation_id=taken)
+    given = made("POST", f"{path}/offline-activation", {"request": server.offline_request()})
+    receipt = server.receipt(json.loads(given["content"])["license"])
+    request = Server(cloud, machine="d").offline_request()
+    world.known["request"], world.known["receipt"] = [request], [receipt]
+    for what, body, key in (("activation", {"request": request}, free), ("deactivation", {"receipt": receipt}, taken)):
+        _fit(world, "POST", f"{_INSTALLATION}/offline-{what}", body, customer_id=customer_id, installation_id=key)
 
 
 def _keys(world: World, made: Any, customer_id: str) -> None:
@@ -145,7 +199,7 @@ def _keys(world: World, made: Any, customer_id: str) -> None:
     today = world.cloud.now.date()
     key = {
         "customer_id": customer_id,
-        "companies": [{"tax_id": TAX_ID, "name": "Officine"}],
+        "companies": [{"tax_id": TAX_ID, "name": "Officine"}, {"tax_id": _SECOND, "name": "Officine Brasil"}],
         "concurrent": {"erp": 6},
         "first_day": (today - timedelta(days=2)).isoformat(),
         "last_day": (today + timedelta(days=300)).isoformat(),
@@ -159,6 +213,17 @@ def _keys(world: World, made: Any, customer_id: str) -> None:
         world.known["key_id"].append(issued["key_id"])
         world.known["text"].append(text)
         world.known["preview_id"].append(preview["preview_id"])
+    of = accounts.find_by_tax_id(_ENDING) or ""
+    ends_soon = key | {
+        "customer_id": of,
+        "companies": [{"tax_id": _ENDING, "name": "Hotel Mirador"}],
+        "last_day": (today + timedelta(days=20)).isoformat(),
+    }
+    issued = made("POST", "/v1/keys", ends_soon)
+    text = Caller(world.cloud, MARTA).call("GET", f"/v1/keys/{issued['key_id']}/file").text
+    preview = made("POST", "/v1/keys/preview", {"customer_id": of, "text": text})
+    made("POST", "/v1/keys/import", {"preview_id": preview["preview_id"], "confirm": True})
+    _fit(world, "POST", "/v1/keys/renewal-requests", {"customer_id": of})
 
 
 class Signer(requests.auth.AuthBase):

@@ -1,12 +1,15 @@
 """Every route as every role, for one's own and for somebody else's object: docs/access.md is what the code does."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
+import jwt
 import pytest
 from licensing import activation_keys, administration, identity, people, webhooks
 from licensing.activation_keys import Terms
@@ -24,18 +27,23 @@ from licensing.store.tables import Item
 from functions.serve_portal.handler import portal
 from infra.local.gateway import Gateway
 from infra.local.stack import PRIMARY
-from tests.support.cloud import TAX_ID, VENDOR, Cloud, problem
+from infra.openapi import DOCUMENT as OPENAPI
+from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, new_nonce, problem
+from tests.support.seats import Pool, Station, concurrent_pool
 from tests.support.visitor import CAMILA, ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller, Visitor
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "access.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+ /\S+)` \| ([\w. ]+) \| (.+) \|$", DOCUMENT, re.MULTILINE)
 #: From a route to its action.
 ACTIONS: dict[str, str] = {route: action for route, action, _ in ROWS}
+#: The routes that no user's token opens, and what does.
+OTHERS: dict[str, str] = dict(re.findall(r"^\| `(\w+ /\S+)` \| ([\w ]+) \|$", DOCUMENT, re.MULTILINE))
 WITHOUT_SIGN_IN = set(re.findall(r"`(\w+ /portal\S*)`", DOCUMENT.partition("Without signing in:")[2]))
 
 #: Each stands where its name says; the last two are somebody else's.
 CALLERS = [MARTA, PAOLO, GIULIA, ENRICO, CAMILA, RAFAEL]
 STRANGERS = {CAMILA, RAFAEL}
+TAX_ID_OF_RAFAEL = "BR12345678000195"
 
 _INVITE = {"email": "anna@officinelombarde.example", "roles": ["contract_owner"]}
 _CUSTOMER = {"name": "Acme", "tax_id": "FR40303265045", "country": "FR", "time_zone": "Europe/Paris"}
@@ -48,6 +56,9 @@ _KEY = {
     "first_day": "2026-11-22",
     "last_day": "2099-12-31",
 }
+
+#: What a receipt is about; nobody verifies it before that.
+A_LICENSE = jwt.encode({"sub": "ins_1", "gen": 1, "jti": "ins_1.1.0"}, None, "none")
 
 #: What each route that changes something takes; made from what the world's paths name where it is a function.
 BODIES: dict[str, Any] = {
@@ -62,8 +73,12 @@ BODIES: dict[str, Any] = {
     "POST /v1/customers/{customer_id}/installations": {"name": "Roma"},
     "PATCH /v1/customers/{customer_id}/installations/{installation_id}": {"purpose": "test"},
     "POST /v1/customers/{customer_id}/installations/{installation_id}/clone-decision": {"decision": "settle"},
-    "POST /v1/customers/{customer_id}/installations/{installation_id}/offline-activation": {"request": "x"},
-    "POST /v1/customers/{customer_id}/installations/{installation_id}/offline-deactivation": {"receipt": "x"},
+    "POST /v1/customers/{customer_id}/installations/{installation_id}/offline-activation": lambda values: {
+        "request": Server(values["cloud"], machine="c").offline_request()
+    },
+    "POST /v1/customers/{customer_id}/installations/{installation_id}/offline-deactivation": lambda values: {
+        "receipt": Server(values["cloud"], machine="c").receipt(A_LICENSE)
+    },
     "POST /v1/resellers": _RESELLER,
     "PATCH /v1/resellers/{reseller_id}": {"may_order": True},
     "PUT /v1/vendor-settings": {
@@ -143,6 +158,12 @@ def user_routes(cloud: Cloud) -> set[str]:
     return {route.key for route in Gateway(cloud.stack.functions, PRIMARY).routes if route.for_users}
 
 
+def other_routes(cloud: Cloud) -> set[str]:
+    """Those that the gateway lets everybody through to, but for the portal's, which looks after itself."""
+    routes = Gateway(cloud.stack.functions, PRIMARY).routes
+    return {route.key for route in routes if not route.for_users and not route.path.startswith("/portal")}
+
+
 # ── the document ──
 
 
@@ -150,6 +171,26 @@ def test_every_route_of_users_is_in_the_document_and_has_what_this_test_sends(cl
     documented = set(ACTIONS) | WITHOUT_SIGN_IN
     assert portal_routes() | user_routes(cloud) == documented
     assert not WITHOUT_SIGN_IN & set(ACTIONS)
+
+
+def test_every_other_route_is_in_the_document_with_what_opens_it(cloud: Cloud) -> None:
+    """A route for users that the template forgot to put behind the authorizer is found here, too."""
+    assert other_routes(cloud) == set(OTHERS)
+    assert set(OTHERS.values()) == {"nothing", "tax id", "secret", "server token", "seat token"}
+
+
+def test_the_openapi_document_says_what_opens_each_route(cloud: Cloud) -> None:
+    paths = json.loads(OPENAPI.read_text(encoding="utf-8"))["paths"]
+    described = {f"{method.upper()} {path}": each for path, of in paths.items() for method, each in of.items()}
+    for route, operation in described.items():
+        schemes = {name for way in operation.get("security", ()) for name in way}
+        if route in ACTIONS:
+            assert schemes == {"user_token"}, route
+        else:
+            said = {"server token": {"server_token"}, "seat token": {"seat_token"}}.get(OTHERS[route], set())
+            assert said <= schemes, route
+            assert "user_token" not in schemes, route
+            assert bool(schemes) == bool(said), route
 
 
 def test_the_document_says_what_the_code_does() -> None:
@@ -215,23 +256,24 @@ def world(cloud: Cloud, route: str) -> World:
     return World(cloud, values)
 
 
-def with_a_key(customer_id: str, cloud: Cloud) -> dict[str, str]:
+def with_a_key(
+    customer_id: str, cloud: Cloud, tax_id: str = TAX_ID, more: tuple[str, ...] = (TAX_ID_OF_RAFAEL,)
+) -> dict[str, str]:
     """A key that is imported, one that is not yet, a company, and somebody on a seat."""
     today = cloud.now.date()
-    terms = Terms(
-        {TAX_ID: "A", "BR12345678000195": "B"}, today - timedelta(days=2), today + timedelta(days=300), {"erp": 6}
-    )
+    companies = dict.fromkeys((tax_id, *more), "A")
+    terms = Terms(companies, today - timedelta(days=2), today + timedelta(days=300), {"erp": 6})
     first = activation_keys.issue(customer_id, terms, VENDOR, cloud.now)
     preview = activation_keys.preview(customer_id, first.text, cloud.now)
     activation_keys.import_key(customer_id, preview.preview_id, VENDOR, cloud.now)
-    activation_keys.create_company(customer_id, TAX_ID, "A", VENDOR, cloud.now)
+    activation_keys.create_company(customer_id, tax_id, "A", VENDOR, cloud.now)
     second = activation_keys.issue(customer_id, terms, VENDOR, cloud.now)
     pool_id = key_pool_id(customer_id, "erp")
     state = seat_store.get_pool(pool_id)
     assert state
     who = seat_rules.Who("giulia", "PC-1", "local", "GF12")
     at = int(cloud.now.timestamp())
-    ask = seat_rules.Ask(who, seat_rules.company(TAX_ID), "billing", seat_rules.instance("billing", "1"), at + 600)
+    ask = seat_rules.Ask(who, seat_rules.company(tax_id), "billing", seat_rules.instance("billing", "1"), at + 600)
     segment = seat_store.get_segment(pool_id, 0)
     assert segment
     seated = seat_rules.lease(segment, seat_rules.station(who), ask, at)
@@ -239,7 +281,7 @@ def with_a_key(customer_id: str, cloud: Cloud) -> dict[str, str]:
     seat_store.put(pool_id, seated.segment, at)
     seat = seat_rules.SeatId(seat_rules.station(who), seated.entry.generation, False)
     return {
-        "key_id": second.key.key_id, "text": second.text, "pool_id": pool_id, "tax_id": TAX_ID,
+        "key_id": second.key.key_id, "text": second.text, "pool_id": pool_id, "tax_id": tax_id,
         "preview_id": activation_keys.preview(customer_id, second.text, cloud.now).preview_id,
         "seat_id": seat_rules.seat_id(pool_id, state.secret, seat),
     }  # fmt: skip
@@ -249,7 +291,7 @@ def call(made: World, route: str, email: str | None) -> httpx.Response:
     method, path = route.split(" ")[0], made.path(route) + QUERIES.get(route, "")
     body = BODIES.get(route)
     if callable(body):
-        body = body(made.values)
+        body = body({"cloud": made.cloud, **made.values})
     if not path.startswith("/portal"):
         return Caller(made.cloud, email).call(method, path, body)
     visitor = Visitor(made.cloud)
@@ -319,6 +361,117 @@ def test_who_may_not_gets_nothing_and_who_may_an_answer_of_their_own(cloud: Clou
         assert answer.status_code < 400 or refused or route == "POST /portal/me/password", (email, answer.text)
         assert "/portal/login" not in answer.headers.get("location", "")
         assert not [name for name in names_of_others(email) if name in answer.text], email
+
+
+#: What a path or a body names below a customer, a team or a pool.
+NESTED = (
+    "installation_id", "user_id", "invitation_id", "reference", "tax_id", "key_id", "pool_id", "seat_id", "preview_id",
+    "reseller_id",
+)  # fmt: skip
+#: Where it is not 404: to withdraw leaves alone what is another's, and a tax id that one's key does not name is refused as such.
+ANSWERED = {
+    "DELETE /v1/customers/{customer_id}/invitations/{invitation_id}": 204,
+    "POST /portal/customers/{customer_id}/invitations/{reference}": 303,
+    "POST /portal/teams/{organization}/invitations/{reference}": 303,
+    "PATCH /v1/customers/{customer_id}/companies/{tax_id}": 403,
+}
+#: What a body names, where the path does not.
+IN_BODY = {
+    "POST /portal/customers/{customer_id}/keys/import": "preview_id",
+    "POST /portal/customers/{customer_id}/pools/{pool_id}/release": "seat_id",
+}
+
+
+def mixed_up() -> list[tuple[str, str]]:
+    """Each route that names one thing below another, with the thing that is somebody else's."""
+    found = []
+    for route in sorted(ACTIONS):
+        outer, *inner = re.findall(r"{(\w+)}", route) or [""]
+        if route in IN_BODY:
+            inner.append(IN_BODY[route])
+        found += [
+            (route, name) for name in inner if outer in ("customer_id", "organization", "pool_id") and name in NESTED
+        ]
+    return found
+
+
+def test_there_is_something_to_mix_up() -> None:
+    """Of every kind, and all that the routes name: a new name in a path must be said to be nested or not."""
+    assert {name for _, name in mixed_up()} == set(NESTED)
+    named = set(re.findall(r"{(\w+)}", " ".join(ACTIONS)))
+    assert named - set(NESTED) == {"customer_id", "organization", "order_id", "sku", "webhook_id", "what", "name"}
+
+
+@pytest.mark.parametrize(("route", "foreign"), mixed_up())
+def test_somebody_else_s_thing_under_one_s_own_is_not_there(cloud: Cloud, route: str, foreign: str) -> None:
+    made = world(cloud, route)
+    of_rafael, of_camila = user(RAFAEL).organization, user(CAMILA).organization
+    own = {"customer_id": of_rafael, "organization": of_camila}
+    if "pool_id" in made.values:
+        theirs = with_a_key(of_rafael, cloud, TAX_ID_OF_RAFAEL, ())
+        own |= {name: theirs[name] for name in ("pool_id", "seat_id") if name != foreign}
+    made.values |= own
+    before = remembered()
+    tried = 0
+    for email in (MARTA, RAFAEL, CAMILA):
+        outer = made.values[re.findall(r"{(\w+)}", route)[0]]
+        if not may(route, email) or (email != MARTA and (email == CAMILA) != (outer == of_camila)):
+            continue
+        tried += 1
+        answer = call(made, route, email)
+        assert answer.status_code == ANSWERED.get(route, 404), (email, answer.status_code, answer.text)
+        sent = made.path(route)
+        assert not [name for name in names_of_others(RAFAEL) if name in answer.text and name not in sent]
+    assert tried
+    assert remembered() == before
+
+
+def test_personal_data_of_somebody_else_s_user_is_not_there(cloud: Cloud) -> None:
+    """The one thing that a query names."""
+    of_rafael, enrico = user(RAFAEL).organization, user(ENRICO).user_id
+    path = f"/v1/customers/{of_rafael}/personal-data?user_id={enrico}"
+    found = Caller(cloud, RAFAEL).call("GET", path).json()
+    assert (found["people"], found["operations"]) == ([], [])
+    assert not [name for name in names_of_others(RAFAEL) if name in json.dumps(found)]
+    before = {key: item for key, item in remembered().items() if not key[0].startswith(of_rafael)}
+    assert problem(Caller(cloud, RAFAEL).call("DELETE", path)) == (409, "STILL_MEMBER")
+    assert {key: item for key, item in remembered().items() if not key[0].startswith(of_rafael)} == before
+
+
+# ── servers and stations ──
+
+_ASK: dict[str, Any] = {"module": "billing", "instance": "1"}
+
+
+@pytest.mark.parametrize("route", sorted(route for route, by in OTHERS.items() if by in ("server token", "seat token")))
+def test_whoever_is_not_its_server_or_station_gets_nothing(cloud: Cloud, server: Server, route: str) -> None:
+    pool = concurrent_pool(cloud, server, 3)
+    station = Station(pool)
+    assert station.lease().status_code == 201
+    stranger = Server(cloud, machine="b")
+    assert stranger.activate(cloud.token_of("São Paulo")).status_code == 201
+    foreign = Station(Pool(cloud, stranger, stranger.claims["cus"], pool.pool_id, ""))
+    method, path = route.split(" ")
+    path = path.format(pool_id=pool.pool_id, seat_id=station.seat["seat_id"])
+    bodies = {
+        "POST /v1/validations": server.body(), "POST /v1/deactivations": {"nonce": new_nonce()}, "POST /v1/seats": station.ask(),
+        "POST /v1/seats/{seat_id}/borrow": {"days": 1},
+    }  # fmt: skip
+    body = bodies.get(route)
+    with_query = path if route != "PUT /v1/seats/{seat_id}" else f"{path}?{urlencode(_ASK)}"
+    key_of_another = Station(pool, key=stranger.key)
+    user_token = str((cloud.stack.user_pool.token(MARTA) or {})["access_token"])
+    nobody = ["x", "a.b.c", user_token, key_of_another.token(), stranger.token, server.token]
+    if OTHERS[route] == "server token":
+        nobody += [station.token(), foreign.token()]
+    for token in nobody:  # the last two tokens of servers come without their proof
+        assert station.call(method, with_query, body, token).status_code == 401, token
+    if OTHERS[route] == "seat token" and path != "/v1/pools":
+        assert problem(foreign.call(method, with_query, body)) == (404, "NOT_FOUND")
+    if path == "/v1/pools":
+        assert pool.pool_id not in foreign.call(method, path).text
+    assert pool.in_use() == 1
+    assert server.validate().json()["valid"]
 
 
 def test_a_token_without_a_user_of_ours_is_nobody(cloud: Cloud) -> None:

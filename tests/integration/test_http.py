@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 from licensing import contract
 from licensing.errors import catalogue
-from licensing.store import accounts, people
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from infra import openapi
 from infra.local.gateway import Gateway
 from infra.local.stack import PRIMARY
-from tests.support.cloud import TAX_ID, Cloud, Server, problem
-from tests.support.visitor import MARTA, Caller
+from tests.support.cloud import Cloud, Server, problem
 
 ROUTES = [
     "/v1/activation-requests",
@@ -139,20 +137,6 @@ def test_the_examples_of_the_openapi_document_are_true() -> None:
             kind.model_validate(example)
 
 
-def test_a_deletion_answers_without_a_media_type(cloud: Cloud) -> None:
-    """Found by make fuzz: 204 with application/json and nothing in it is no JSON."""
-    customer_id = accounts.find_by_tax_id(TAX_ID)
-    answer = Caller(cloud, MARTA).call("DELETE", f"/v1/customers/{customer_id}/activation-window")
-    assert (answer.status_code, answer.content) == (204, b"")
-    assert answer.headers.get("content-type") != "application/json"
-    described = json.loads(openapi.DOCUMENT.read_text(encoding="utf-8"))["paths"]
-    empty = [
-        each["responses"]["204"] for of in described.values() for each in of.values() if "204" in each["responses"]
-    ]
-    assert len(empty) > 5
-    assert not any("content" in each for each in empty)
-
-
 @pytest.mark.parametrize("made_up", [0, "0", False, "1796083200", "true", "yes", 1.5])
 def test_a_number_is_no_day_and_a_word_is_no_flag(made_up: object) -> None:
     """Found by make fuzz: pydantic takes 0 for a day of 1970, and "yes" for true."""
@@ -171,32 +155,6 @@ def test_days_moments_and_flags_as_they_are_written() -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(contract.Moment).validate_python("2026-11-22T13:00:00")
     assert TypeAdapter(contract.Flag).validate_python(True) is True
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("PATCH /v1/resellers/{reseller_id}", {"may_order": "false"}),
-        ("PUT /v1/customers/{customer_id}/activation-window", {"minutes": "60"}),
-        ("PUT /v1/customers/{customer_id}/log-retention", {"days": "400"}),
-        ("GET /v1/customers/{customer_id}/operations?until=0", None),
-        ("GET /v1/customers/{customer_id}/operations/seal?to=0", None),
-        ("GET /v1/customers/{customer_id}/operations/seal?from=1796083200", None),
-    ],
-)
-def test_a_route_refuses_what_only_looks_like_its_type(cloud: Cloud, path: str, body: Any) -> None:
-    method, _, template = path.partition(" ")
-    customer_id, reseller_id = accounts.find_by_tax_id(TAX_ID), next(iter(people.resellers()))
-    url = template.format(customer_id=customer_id, reseller_id=reseller_id)
-    assert problem(Caller(cloud, MARTA).call(method, url, body)) == (422, "INVALID_REQUEST")
-
-
-def test_a_request_id_with_a_slash_is_a_documented_404(cloud: Cloud) -> None:
-    path = "/v1/activation-requests/{request_id}/verify"
-    answer = cloud.post(path.format(request_id="a%2Fb"), {"code": "123456"})
-    described = json.loads(openapi.DOCUMENT.read_text(encoding="utf-8"))["paths"][path]["post"]["responses"]
-    assert problem(answer) == (404, "NOT_FOUND")
-    assert "404" in described
 
 
 def test_every_refusal_has_a_code_of_its_own_a_status_and_a_sentence() -> None:

@@ -74,12 +74,6 @@ def test_a_key_that_the_token_itself_brings_or_points_at(server: Server, pointer
     refused(server, jwt.encode(claims, foreign, "ES256", {"typ": "server+jwt", "kid": "attacker", pointer: value}))
 
 
-def test_a_critical_extension_that_nobody_knows(cloud: Cloud, server: Server) -> None:
-    header, claims = parts(server.token)
-    foreign = ec.generate_private_key(ec.SECP256R1())
-    refused(server, jwt.encode(claims, foreign, "ES256", {**header, "crit": ["exp2"], "exp2": 1}))
-
-
 @pytest.mark.parametrize("typ", ["verdict+jwt", "seat+jwt", "JWT", ""])
 def test_another_type_of_token(cloud: Cloud, server: Server, typ: str) -> None:
     refused(server, resigned(cloud, server.token, lambda header, claims: header.update(typ=typ)))

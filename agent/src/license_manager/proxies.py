@@ -107,8 +107,12 @@ def _from(environ: Mapping[str, str], name: str) -> str:
 def _split_port(entry: str) -> tuple[str, int | None]:
     if entry.startswith("["):
         address, _, port = entry[1:].partition("]")
-        return address, int(port[1:]) if port[1:].isdigit() else None
+        return address, _whole(port[1:])
     if entry.count(":") == 1:
         name, _, port = entry.partition(":")
-        return name, int(port) if port.isdigit() else None
+        return name, _whole(port)
     return entry, None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else None

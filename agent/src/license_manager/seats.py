@@ -38,7 +38,6 @@ from .texts import texts
 from .transport import Reply
 
 TOKEN_TYPE = "seat+jwt"  # noqa: S105  (a media type)
-LEASE_TYPE = "seat-lease+jwt"
 TOKEN_LIFE = 600
 LOCAL_SESSION = "local"
 #: A heartbeat goes out when a third of the lease is over; two may fail before it ends.
@@ -132,8 +131,9 @@ class SeatDesk(Manager):
         """The pool with this id, or the one for this application. Raises Refused (`NOT_FOUND`)."""
         if pool_or_application.startswith("pool_"):
             return pool_or_application
-        for each in self.ask("GET", "/v1/pools").get("items", []):
-            if isinstance(each, dict) and each.get("application") == pool_or_application:
+        items = self.ask("GET", "/v1/pools").get("items")
+        for each in items if isinstance(items, list) else []:
+            if isinstance(each, dict) and each.get("application") == pool_or_application and each.get("pool_id"):
                 return str(each["pool_id"])
         raise Refused("NOT_FOUND", texts.NO_SEATS.format(what=pool_or_application), status=404)
 
@@ -277,13 +277,17 @@ class Seat:
     def borrow(self, days: int) -> str:
         """Takes the seat offline for some days, and returns the signed lease to be kept (`borrowed_until` reads it).
 
-        Leaving the `with` does not free it; `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable.
+        Leaving the `with` does not free it; `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable,
+        Untrusted.
         """
         answer = self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/borrow", {"days": days})
+        try:
+            until = datetime.fromisoformat(str(answer.get("borrowed_until"))).timestamp()
+        except (ValueError, OverflowError) as error:
+            raise Untrusted("OTHER_CONTENT", texts.TOKEN_INVALID) from error
         self._stop.set()
         with self._lock:
             self.borrowed = True
-            until = datetime.fromisoformat(str(answer.get("borrowed_until"))).timestamp()
             self._ends = self._now() + max(0.0, until - self._desk.machine.wall() - self._desk._skew)
         return str(answer.get("lease") or "")
 
@@ -354,26 +358,8 @@ def borrowed_until(lease: str, home: Path | str | None = None, machine: Machine 
     state = at_desk.state()
     if state.key_set is None or state.server_token is None:
         raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
-    trust.read_key_set(state.key_set, at_desk.vendor.root_keys, at_desk.vendor.issuer)
-    offered = trust.peek(state.key_set)
-    keys = {
-        str(each.get("kid")): trust.public_key(each)
-        for each in offered.get("keys", [])
-        if isinstance(each, dict) and each.get("use") == "seat" and each.get("kid") not in offered.get("revoked", [])
-    }
-    try:
-        header = jwt.get_unverified_header(lease)
-        key = keys.get(str(header.get("kid")))
-        if key is None or header.get("typ") != LEASE_TYPE:
-            raise Untrusted("UNKNOWN_KEY", texts.UNKNOWN_KEY)
-        claims = jwt.decode(
-            lease, key, [trust.ALGORITHM], issuer=at_desk.vendor.issuer, audience="seat-leases",
-            options={"require": ["iss", "aud", "sub", "exp", "ins"], "verify_exp": False, "verify_nbf": False,
-                     "verify_iat": False},
-        )  # fmt: skip
-    except jwt.InvalidTokenError as error:
-        raise Untrusted("INVALID_TOKEN", texts.TOKEN_INVALID) from error
-    if claims["ins"] != trust.peek_installation(state.server_token):
+    key_set = trust.read_key_set(state.key_set, at_desk.vendor.root_keys, at_desk.vendor.issuer)
+    installation_id, ends = trust.read_lease(lease, key_set, at_desk.vendor.issuer)
+    if installation_id != trust.peek_installation(state.server_token):
         raise Untrusted("WRONG_INSTALLATION", texts.WRONG_INSTALLATION)
-    ends = int(claims["exp"])
     return datetime.fromtimestamp(ends, UTC) if at_desk.clock(state).now() < ends else None

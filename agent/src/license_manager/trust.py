@@ -26,22 +26,26 @@ KEY_SET_TYPE = "keys+jwt"
 SERVER_TOKEN_TYPE = "server+jwt"  # noqa: S105  (a media type)
 VERDICT_TYPE = "verdict+jwt"
 LICENSE_TYPE = "license+jwt"
+LEASE_TYPE = "seat-lease+jwt"
+LEASE_AUDIENCE = "seat-leases"
 LONGEST_TOKEN = 1024 * 1024
 
 _COMMON_CLAIMS = ("iss", "aud", "sub", "cus", "gen", "seq", "jti", "iat", "nbf", "exp", "nonce")
 SERVER_TOKEN_CLAIMS = (*_COMMON_CLAIMS, "fp", "mode", "tz", "nxt", "ent")
 VERDICT_CLAIMS = (*_COMMON_CLAIMS, "code", "final")
+LEASE_CLAIMS = ("iss", "aud", "sub", "exp", "ins")
 LICENSE_CLAIMS = (*(name for name in _COMMON_CLAIMS if name != "exp"), "cnf", "fp", "mode", "tz", "ent")
 
 
 @dataclass(frozen=True)
 class KeySet:
-    """The vendor's keys by `kid`: `keys` may sign server tokens and verdicts, `file_keys` license files, and neither does the
-    other's work. `raw` is the JWS they came in."""
+    """The vendor's keys by `kid`: `keys` may sign server tokens and verdicts, `file_keys` license files, `seat_keys` leases of
+    borrowed seats, and none does another's work. `raw` is the JWS they came in."""
 
     version: int
     keys: Mapping[str, EllipticCurvePublicKey]
     file_keys: Mapping[str, EllipticCurvePublicKey]
+    seat_keys: Mapping[str, EllipticCurvePublicKey]
     revoked: frozenset[str]
     raw: str
 
@@ -149,6 +153,7 @@ def read_key_set(raw: str, root_keys: Sequence[Mapping[str, Any]], issuer: str) 
         version,
         _by_kid(key for key in usable if key.get("use") == "server"),
         _by_kid(key for key in usable if key.get("use") == "file"),
+        _by_kid(key for key in usable if key.get("use") == "seat"),
         frozenset(kid for kid in revoked if isinstance(kid, str)),
         raw,
     )
@@ -216,11 +221,24 @@ def read_license(raw: str, key_set: KeySet, issuer: str) -> License:
     )
 
 
+def read_lease(raw: str, key_set: KeySet, issuer: str) -> tuple[str, int]:
+    """The installation for which a seat was borrowed, and until when (epoch seconds), by its signed lease.
+
+    Whether it is over is for the caller, who knows the time.
+    """
+    claims = _open_by(
+        key_set, key_set.seat_keys, raw, typ=LEASE_TYPE, issuer=issuer, required=LEASE_CLAIMS, audience=LEASE_AUDIENCE
+    )
+    if not isinstance(claims["ins"], str) or not _is_whole(claims["exp"]):
+        raise Untrusted("INVALID_TOKEN", texts.TOKEN_INVALID)
+    return claims["ins"], claims["exp"]
+
+
 def kid_of(raw: str) -> str | None:
     """The `kid` a token claims, not verified: only good for asking whether the key set is too old to know it."""
     try:
         kid = jwt.get_unverified_header(raw).get("kid")
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, ValueError):  # the latter for half of a pair of characters, which JSON lets through
         return None
     return kid if isinstance(kid, str) else None
 
@@ -249,10 +267,11 @@ def _open_by(
     typ: str,
     issuer: str,
     required: Sequence[str],
+    audience: str = AUDIENCE,
 ) -> dict[str, Any]:
     if kid_of(raw) in key_set.revoked:
         raise Untrusted("KEY_REVOKED", texts.KEY_REVOKED)
-    return _open(raw, keys, typ=typ, issuer=issuer, audience=AUDIENCE, required=required)
+    return _open(raw, keys, typ=typ, issuer=issuer, audience=audience, required=required)
 
 
 def _open(

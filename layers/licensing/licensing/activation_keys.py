@@ -227,11 +227,14 @@ def _verified(token: str, now: datetime) -> Key:
             algorithms=["ES256"],
             audience=rules.AUDIENCE,
             issuer=deployment.issuer(),
-            options={"require": list(rules.REQUIRED), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
-        )
+            options={
+                "require": list(rules.REQUIRED), "strict_aud": True,
+                "verify_exp": False, "verify_iat": False, "verify_nbf": False,
+            },
+        )  # fmt: skip
         return rules.of_claims(claims, datetime.fromtimestamp(int(claims["iat"]), UTC))
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise KeySignatureInvalid from error
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
+        raise KeySignatureInvalid from error  # the last two: a time that no calendar holds
 
 
 # ── importing ──

@@ -7,8 +7,8 @@ from typing import Any
 
 from licensing.errors import InvalidRequest
 
-#: Bytes of a sort key, DynamoDB's limit.
-_LONGEST_KEY = 1024
+#: Bytes of a sort key: DynamoDB's limit, less a sign that may be added to go on behind it.
+_LONGEST_KEY = 1023
 
 
 def text(position: Mapping[str, Any] | None) -> str | None:
@@ -18,20 +18,28 @@ def text(position: Mapping[str, Any] | None) -> str | None:
     return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode()
 
 
-def read(cursor: str | None, partition: str) -> dict[str, Any] | None:
-    """The position within a partition that a cursor names. Raises InvalidRequest for one of another list."""
+def read(cursor: str | None, partition: str, beginning: str = "") -> dict[str, Any] | None:
+    """The position within a partition that a cursor names: a partition key and a sort key that begins so, as DynamoDB takes it.
+
+    Raises InvalidRequest for one of another list.
+    """
     if cursor is None:
         return None
     try:
         position: Any = json.loads(base64.urlsafe_b64decode(cursor.encode()))
     except (ValueError, RecursionError) as error:
         raise InvalidRequest from error
-    if not isinstance(position, dict) or not all(
-        isinstance(value, dict) and list(value) == ["S"] and isinstance(value["S"], str) for value in position.values()
-    ):
-        raise InvalidRequest
-    if position.get("pk") != {"S": partition} or len(position) < 2:
-        raise InvalidRequest
-    if not all(0 < len(value["S"].encode()) <= _LONGEST_KEY for value in position.values()):
-        raise InvalidRequest
-    return position
+    match position:
+        case {"pk": {"S": pk}, "sk": {"S": str(sk)}, **more} if (
+            pk == partition and sk.startswith(beginning) and not more
+        ):
+            if _is_key(sk):
+                return {"pk": {"S": partition}, "sk": {"S": sk}}
+    raise InvalidRequest
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return 0 < len(text.encode()) <= _LONGEST_KEY
+    except UnicodeEncodeError:  # half of a pair, which JSON lets through
+        return False

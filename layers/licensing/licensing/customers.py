@@ -91,7 +91,7 @@ def search(
 ) -> Page:
     """The customers of the user whose name or tax id holds ``text``, by name. Raises Forbidden, InvalidRequest."""
     listing, today = listing_of(user), now.date()
-    position, looked = cursors.read(cursor, listing), 0
+    position, looked = cursors.read(cursor, listing, accounts.LISTED), 0
     found: list[Listed] = []
     more = True
     while more and len(found) < limit and looked < _LOOKED_THROUGH:

@@ -117,4 +117,6 @@ def negotiate(accept_language: str | None) -> str:
     ordered = [tag for _, tag in sorted(liked, key=lambda each: -each[0])]
     # Any Portuguese is better served by the Brazilian one than by English.
     preferred = ["pt-BR" if tag.lower().startswith("pt") else tag for tag in ordered]
-    return negotiate_locale(preferred, list(LANGUAGES), sep="-") or "en"
+    found = negotiate_locale(preferred, list(LANGUAGES), sep="-") or "en"
+    # Babel gives back what it found as the caller wrote it, in whatever case.
+    return next(tag for tag in LANGUAGES if tag.lower() == found.lower())

@@ -31,6 +31,7 @@ from licensing.errors import (
 from licensing.key_ring import ring
 from licensing.operations import operation, record_in
 from licensing.rules import offline as rules
+from licensing.rules import pasted
 from licensing.rules.accounts import Account, OfflineGrant, standing
 from licensing.rules.entitlements import Standing
 from licensing.rules.guards import OFFLINE_GUARDS, Facts, judge
@@ -54,12 +55,10 @@ _COMMANDS = {
     _REQUEST_TYP: "license-manager offline request",
     _RECEIPT_TYP: "license-manager offline deactivate",
 }
-#: What mail clients and editors leave between the characters, besides white space: a text that was pasted still counts.
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 
 
 def read_request(text: str) -> OfflineRequest:
-    """Verify a request file; line breaks and blanks in a pasted one don't matter. The server's clock is not judged.
+    """Verify a request file; what mail and paste do to one doesn't matter. The server's clock is not judged.
 
     Raises:
         OfflineFileWrong: it is something else, or says what no License Manager says.
@@ -314,7 +313,7 @@ def _unpack(text: str, typ: str) -> tuple[str, dict[str, Any]]:
     """The compact JWS in a text, and its header, which must be that of our kind of file. Nothing is verified yet."""
     if len(text) > LIMIT:
         raise PayloadTooLarge(limit=LIMIT)
-    compact = "".join(text.translate(_INVISIBLE).split()).strip("\"'")
+    compact = pasted.compact(text)
     if not compact.startswith("eyJ"):
         raise _wrong(typ)
     try:

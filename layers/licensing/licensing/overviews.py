@@ -46,7 +46,7 @@ def silent_servers(user: User, days: int, cursor: str | None, now: datetime) -> 
     Servers that are offline, disabled or released have nothing to say, and are not silent.
     """
     listing = listing_of(user)
-    position, looked, more = cursors.read(cursor, listing), 0, True
+    position, looked, more = cursors.read(cursor, listing, accounts.LISTED), 0, True
     found: list[Silent] = []
     while more and len(found) < _PAGE and looked < _LOOKED_THROUGH:
         entries, more = accounts.customers_of(listing, position, _PAGE)
@@ -103,7 +103,8 @@ def coming_renewals(user: User, days: int, cursor: str | None, now: datetime) ->
     """What of the user's customers ends within ``days`` from today (UTC), soonest first. Raises Forbidden, InvalidRequest."""
     listing, today = listing_of(user), now.date()
     theirs = None if listing == "CUSTOMERS" else _customer_ids(listing)
-    until, after = today + timedelta(days=days), renewals.read_cursor(cursor, today)
+    until = today + timedelta(days=days)
+    after = renewals.read_cursor(cursor, today, until)
     found: list[Due] = []
     looked, more = 0, True
     while more and len(found) < _PAGE and looked < _LOOKED_THROUGH:

@@ -112,7 +112,7 @@ def typ_of(text: str) -> str | None:
     """What a token says it is, unverified: only good for choosing who verifies it."""
     try:
         return str(unverified_header(text).get("typ"))
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError):
         return None
 
 
@@ -134,8 +134,11 @@ def read_server_token(ring: KeyRing, issuer: str, text: str, now: datetime) -> S
             audience=AUDIENCE,
             issuer=issuer,
             # Time is ours to judge, by the deployment's clock.
-            options={"require": list(_REQUIRED), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
-        )
+            options={
+                "require": list(_REQUIRED), "strict_aud": True,
+                "verify_exp": False, "verify_iat": False, "verify_nbf": False,
+            },
+        )  # fmt: skip
         confirmation = claims.get("cnf")
         return ServerToken(
             text=text,

@@ -12,7 +12,7 @@ import jwt
 import license_manager
 import pytest
 from license_manager import profile, settings
-from license_manager.errors import Refused, Unreachable
+from license_manager.errors import Refused, Unreachable, Untrusted
 from license_manager.seats import Seat, SeatDesk, Station, browser, this_station
 
 from tests.unit.agent.conftest import Site
@@ -208,6 +208,25 @@ def test_an_answer_that_is_none_is_not_believed(desk: SeatDesk, seat_cloud: Seat
         Seat(desk, ASK).take()
     with pytest.raises((Unreachable, license_manager.seats.LicenseManagerError)):
         Seat(desk, ASK).take()
+
+
+@pytest.mark.parametrize("until", [None, "soon", 7, {}])
+def test_a_seat_is_not_borrowed_until_no_time_at_all(
+    taken: Callable[..., Seat], seat_cloud: SeatCloud, until: object
+) -> None:
+    seat = taken()
+    seat_cloud.trouble = [httpx.Response(200, json={"borrowed_until": until, "lease": "x"})]
+    with pytest.raises(Untrusted):
+        seat.borrow(3)
+    assert not seat.borrowed
+
+
+@pytest.mark.parametrize("items", [None, 7, "x", [7], [{"application": "erp"}], {"application": "erp"}])
+def test_a_list_of_pools_that_is_none_has_no_pool(desk: SeatDesk, seat_cloud: SeatCloud, items: object) -> None:
+    seat_cloud.trouble = [httpx.Response(200, json={"items": items})]
+    with pytest.raises(Refused) as caught:
+        desk.pool("erp")
+    assert caught.value.code == "NOT_FOUND"
 
 
 def test_an_application_is_looked_up_and_a_pool_id_is_not(desk: SeatDesk, seat_cloud: SeatCloud) -> None:

@@ -10,6 +10,9 @@ from licensing.languages import LANGUAGES, language, negotiate
     ("header", "tag"),
     [
         ("it-IT,it;q=0.9,en;q=0.8", "it"),
+        ("IT", "it"),
+        ("EN-us;q=0.1, SV-se", "sv"),
+        ("pt-br", "pt-BR"),
         ("en;q=0.5, sv", "sv"),
         ("de, es-MX;q=0.7, en;q=0.3", "es"),
         ("pt-BR", "pt-BR"),

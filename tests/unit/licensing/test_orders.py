@@ -18,7 +18,6 @@ from licensing.errors import (
     RenewalTooEarly,
     RenewalTooLate,
 )
-from licensing.order_files import FileRefused, parse
 from licensing.rules.accounts import Account, Customer, License
 from licensing.rules.orders import (
     Order,
@@ -293,11 +292,3 @@ def test_an_e_mail_that_came_back_did_not_arrive() -> None:
     order = mailed(taken(new())[1], "m1", ["a@b.example"], NOW)
     bounced = with_delivery(order, "m1", "a@b.example", "bounced", NOW)
     assert not steps(bounced, {}, ()).delivered
-
-
-@pytest.mark.parametrize(
-    "text", ['- !!int ""', '- !!float ""', "- !!bool foo", "- !!timestamp abc", "- &a [*a]", "\x00"]
-)
-def test_what_is_no_order_file_is_refused(text: str) -> None:
-    with pytest.raises(FileRefused):
-        parse(text)

@@ -28,13 +28,16 @@ def test_a_cursor_leads_back() -> None:
         {"pk": {"S": "CUSTOMERS"}, "sk": {"S": "x" * 1025}},
         {"pk": {"S": "CUSTOMERS"}, "sk": {"N": "1"}},
         {"pk": {"S": "CUSTOMERS"}, "sk": "x"},
+        {"pk": {"S": "CUSTOMERS"}, "place": {"S": "LISTED#x"}},
+        {"pk": {"S": "CUSTOMERS"}, "sk": {"S": "LISTED#x"}, "other": {"S": "x"}},
+        {"pk": {"S": "CUSTOMERS"}, "sk": {"S": "outside what is listed"}},
         [],
         "x",
     ],
 )
 def test_what_dynamodb_would_refuse_is_refused_before(position: Any) -> None:
     with pytest.raises(InvalidRequest):
-        cursors.read(forged(position), "CUSTOMERS")
+        cursors.read(forged(position), "CUSTOMERS", "LISTED#")
 
 
 @pytest.mark.parametrize("text", ["", "x", "ééé", "e30", "bnVsbA=="])

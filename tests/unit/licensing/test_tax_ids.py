@@ -25,6 +25,9 @@ from licensing.rules.tax_ids import normalize
         ("FR40303265045", "FR40303265045"),
         ("EL094259216", "EL094259216"),
         ("GR094259216", "EL094259216"),
+        ("FRGR180340630", "FRGR180340630"),  # once taken for a Greek prefix, and spelled as FREL748779071 might be
+        ("FREL748779071", "FREL748779071"),
+        ("FRFR782863971", "FRFR782863971"),  # once spelled without its prefix
     ],
 )
 def test_one_spelling(typed: str, spelled: str) -> None:

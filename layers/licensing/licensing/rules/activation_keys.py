@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
+from licensing.rules import pasted
 from licensing.rules.accounts import pool_id
 from licensing.rules.heartbeat import local_date
 from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE, Pool
@@ -144,13 +145,7 @@ def of_claims(claims: Mapping[str, Any], issued_at: datetime) -> Key:
 
 _BEGIN, _END = "-----BEGIN ACTIVATION KEY-----", "-----END ACTIVATION KEY-----"
 _COLUMNS = 64
-#: What word processors make of hyphens.
-_HYPHENS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2212": "-", "\u2014": "--"})
 _MARK = re.compile(r"[-\u2010-\u2015\u2212]{2,}\s*(BEGIN|END)\s+ACTIVATION\s+KEY\s*[-\u2010-\u2015\u2212]{2,}")
-#: Marks that nobody sees, which some programs put even into words.
-_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
-#: What mail and paste put between or around characters: white space of every kind, signs of quotation.
-_NOISE = re.compile("[\\s\u00a0\u2028-\u202f>|\"'`\u00ab\u00bb\u2018-\u201f*]+")
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
@@ -167,13 +162,13 @@ def unwrap(text: str) -> list[str]:
     """
     if len(text) > LONGEST_TEXT:
         return []
-    text = _UNSEEN.sub("", text)
+    text = pasted.without_unseen(text)
     pieces: list[str] = []
     marks = list(_MARK.finditer(text))
     for begin, end in itertools.pairwise(marks):
         if (begin[1], end[1]) == ("BEGIN", "END"):
             pieces.append(text[begin.end() : end.start()])
-    found = [_NOISE.sub("", piece).translate(_HYPHENS) for piece in pieces or [text]]
+    found = [pasted.compact(piece) for piece in pieces or [text]]
     return list(dict.fromkeys(each for each in found if _COMPACT.fullmatch(each)))
 
 

@@ -221,7 +221,7 @@ def pool_of(text: str) -> str:
 def read_seat_id(text: str, pool_id: str, secret: str) -> SeatId | None:
     """The seat that an id names; None for an id that this pool never gave."""
     parts = text.split(".")
-    if len(parts) != 4 or len(parts[1]) != 16 or parts[2][:1] not in ("s", "g"):
+    if not text.isascii() or len(parts) != 4 or len(parts[1]) != 16 or parts[2][:1] not in ("s", "g"):
         return None
     try:
         seat = SeatId(parts[1], int(parts[2][1:], 16), parts[2][0] == "s")
@@ -242,7 +242,7 @@ def shares(text: str, secret: str, segment: Segment, now: int) -> str | None:
     """The station whose seat in this segment a share secret opens; None where there is none (any more)."""
     station = text.partition(".")[0]
     entry = segment.live(now).get(station)
-    if entry is None:
+    if entry is None or not text.isascii():
         return None
     made = share_secret(secret, station, entry.generation)
     return station if hmac.compare_digest(made.encode(), text.encode()) else None

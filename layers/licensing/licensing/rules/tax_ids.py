@@ -42,8 +42,13 @@ def _prefixed(country: str, number: str) -> str | None:
             return f"SE{orgnr.validate(number)}"
         if country.lower() in vat.MEMBER_STATES or country == "EL":
             prefixed: str = vat.validate(country + number)
+            if country == "FR" and len(prefixed) == 11:
+                prefixed = (
+                    f"FR{prefixed}"  # the number itself begins with FR, and python-stdnum takes that for the prefix
+                )
             # A Swedish VAT number is the organisation number and the suffix 01.
-            return prefixed[:12] if country == "SE" else prefixed.replace("GR", "EL", 1)
+            own = prefixed[2:12] if country == "SE" else prefixed[2:]
+            return f"{'EL' if country == 'GR' else country}{own}"
     except ValidationError:
         pass
     return None

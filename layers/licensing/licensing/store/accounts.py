@@ -22,6 +22,8 @@ from licensing.store.standings import StandingItem
 from licensing.store.tables import Item
 
 V = TypeVar("V")
+#: How sort keys of the lists of customers begin.
+LISTED = "LISTED#"
 
 #: DynamoDB takes 100 items in one transaction; one is the sheet, and a few are for ``also``.
 _PART_ITEMS = 90
@@ -350,7 +352,7 @@ def _license_item(customer_id: str, license: License) -> LicenseItem:
 def _listings(account: Account) -> dict[tuple[str, str], Listed]:
     customer, entry = account.customer, listed(account)
     place = f"{customer.name.casefold()}#{customer.customer_id}"
-    return {(pk, f"LISTED#{place}"): entry for pk in ("CUSTOMERS", *customer.reseller_ids)}
+    return {(pk, f"{LISTED}{place}"): entry for pk in ("CUSTOMERS", *customer.reseller_ids)}
 
 
 def _contacts(customer: Customer) -> set[str]:
@@ -408,7 +410,7 @@ def customers_of(
     """
 
     def query() -> tuple[list[tuple[dict[str, Any], Listed]], bool]:
-        found = ListedItem.query(listing, ListedItem.sk.startswith("LISTED#"), limit=limit, last_evaluated_key=position)
+        found = ListedItem.query(listing, ListedItem.sk.startswith(LISTED), limit=limit, last_evaluated_key=position)
         items = [({"pk": {"S": item.pk}, "sk": {"S": item.sk}}, item.body) for item in found]
         return items, found.last_evaluated_key is not None
 

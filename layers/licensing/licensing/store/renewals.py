@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from licensing import cursors
+from licensing.errors import InvalidRequest
 from licensing.rules.accounts import License
 from licensing.store import tables
 from licensing.store.accounts import RENEWAL_SHARDS, LicenseItem
@@ -48,10 +49,13 @@ def _query(index: Any, wanted: tuple[str, str], limit: int) -> Iterator[Due]:
 
 def cursor(place: str) -> str | None:
     """What goes on from a place."""
-    return cursors.text({"pk": {"S": _LIST}, "place": {"S": place}})
+    return cursors.text({"pk": {"S": _LIST}, "sk": {"S": place}})
 
 
-def read_cursor(text: str | None, today: date) -> str:
-    """The place that a cursor names; without one, the beginning of today. Raises InvalidRequest."""
+def read_cursor(text: str | None, today: date, until: date) -> str:
+    """The place that a cursor names; without one, the beginning of today. Raises InvalidRequest for one behind the last."""
     position = cursors.read(text, _LIST)
-    return str(position["place"]["S"]) if position and "place" in position else str(today)
+    place = str(position["sk"]["S"]) if position else str(today)
+    if place > str(until + timedelta(days=1)):
+        raise InvalidRequest
+    return place
