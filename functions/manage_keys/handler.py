@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
-from licensing import activation_keys, contract_keys, deployment, key_mail, seat_use, seats
+from licensing import activation_keys, companies, contract_keys, deployment, key_mail, seat_use, seats
 from licensing.activation_keys import KeyPreview
 from licensing.contract import Moment
 from licensing.contract_keys import (
@@ -300,7 +300,7 @@ def list_companies(customer_id: CustomerId, limit: Limit = 100, cursor: Place = 
 def _companies(customer_id: str) -> list[CompanyAnswer]:
     current = activation_keys.current_key(customer_id, deployment.now())
     named = current.key.companies if current else {}
-    made = activation_keys.companies(customer_id)
+    made = companies.of(customer_id)
     return [
         CompanyAnswer(tax_id=tax_id, name=name, set_up=tax_id in made, in_key=tax_id in named)
         for tax_id, name in sorted({**named, **made}.items())
@@ -327,9 +327,7 @@ def create_company(
     answer = CompanyAnswer(tax_id=body.tax_id, name=body.name, set_up=True, in_key=True)
 
     def call(keep: Keep) -> CompanyAnswer:
-        activation_keys.create_company(
-            customer_id, body.tax_id, body.name, by, now, lambda transaction: keep(transaction, answer)
-        )
+        companies.create(customer_id, body.tax_id, body.name, by, now, lambda transaction: keep(transaction, answer))
         return answer
 
     return once(app, idempotency_key, user.user_id, now, call, lambda _: 201)
@@ -348,7 +346,7 @@ def create_company(
 def rename_company(customer_id: CustomerId, tax_id: TaxId, body: Annotated[CompanyChange, Body()]) -> CompanyAnswer:
     """Not without a valid key that names it."""
     _, by, now = _caller(customer_id, "company.manage")
-    activation_keys.edit_company(customer_id, tax_id, body.name, by, now)
+    companies.edit(customer_id, tax_id, body.name, by, now)
     return CompanyAnswer(tax_id=normalize(tax_id), name=body.name, set_up=True, in_key=True)
 
 
@@ -365,7 +363,7 @@ def rename_company(customer_id: CustomerId, tax_id: TaxId, body: Annotated[Compa
 def remove_company(customer_id: CustomerId, tax_id: TaxId) -> Response[str]:
     """Also one that no key names any more."""
     _, by, now = _caller(customer_id, "company.manage")
-    activation_keys.remove_company(customer_id, tax_id, by, now)
+    companies.remove(customer_id, tax_id, by, now)
     return gone()
 
 

@@ -5,11 +5,13 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from licensing import deployment, seats
-from licensing.contract import BorrowAnswer, Borrowing, ReturnAnswer, SeatAnswer, SeatRequest
+from licensing.contract import BorrowAnswer, Borrowing, Module, ReturnAnswer, SeatAnswer, SeatRequest
 from licensing.errors import (
     BorrowingNotAllowed,
     ClockSkewed,
+    CompanyLimitReached,
     InvalidProof,
+    InvalidRequest,
     InvalidToken,
     KeyExpired,
     KeyForeignCompany,
@@ -34,8 +36,15 @@ _CALLER = (InvalidToken, InvalidProof, ClockSkewed, Refused, SilentTooLong, NotF
 _POOL = (KeyMissing, KeyExpired, KeyNotYetValid, KeyForeignCompany)
 
 SeatPath = Annotated[str, Path(pattern=r"^sea_[0-9A-Za-z._-]{1,120}$")]
-Module = Annotated[str | None, Query(min_length=1, max_length=64, description="The module whose instance is meant.")]
-Instance = Annotated[str | None, Query(min_length=1, max_length=64, description="One running instance of the module.")]
+Named = Annotated[Module | None, Query(description="The module whose instance is meant.")]
+Instance = Annotated[Module | None, Query(description="One running instance of the module.")]
+
+
+def _both(module: str | None, instance: str | None) -> None:
+    """One names nothing without the other. Raises InvalidRequest."""
+    if (module is None) != (instance is None):
+        missing = "instance" if instance is None else "module"
+        raise InvalidRequest(errors=[{"in": "query", "pointer": f"/{missing}", "detail": "both, or neither"}])
 
 
 @app.post(
@@ -46,7 +55,7 @@ Instance = Annotated[str | None, Query(min_length=1, max_length=64, description=
     responses={
         201: document(SeatAnswer, "A new seat."),
         200: document(SeatAnswer, "The seat that this station holds already, or shares."),
-        **problems(*_CALLER, *_POOL, TaxIdInvalid, SeatLimitReached, body=True),
+        **problems(*_CALLER, *_POOL, TaxIdInvalid, CompanyLimitReached, SeatLimitReached, body=True),
     },
 )
 def lease_seat(body: Annotated[SeatRequest, Body()]) -> Response[str]:
@@ -63,8 +72,9 @@ def lease_seat(body: Annotated[SeatRequest, Body()]) -> Response[str]:
     security=_SECURITY,
     responses={200: document(SeatAnswer, "The new lease."), **problems(*_CALLER, *_POOL, SeatLost)},
 )
-def extend_seat(seat_id: SeatPath, module: Module = None, instance: Instance = None) -> Response[str]:
+def extend_seat(seat_id: SeatPath, module: Named = None, instance: Instance = None) -> Response[str]:
     """A heartbeat. Once the lease has ended it is too late: a heartbeat never revives a seat."""
+    _both(module, instance)
     now = deployment.now()
     answer = seats.heartbeat(station_caller(app, now).caller, seat_id, module, instance, now)
     return Response(200, "application/json", answer.model_dump_json())
@@ -77,8 +87,9 @@ def extend_seat(seat_id: SeatPath, module: Module = None, instance: Instance = N
     security=_SECURITY,
     responses={204: {"description": "Closed; also when it was before."}, **problems(*_CALLER, SeatBorrowed)},
 )
-def close_seat(seat_id: SeatPath, module: Module = None, instance: Instance = None) -> Response[str]:
+def close_seat(seat_id: SeatPath, module: Named = None, instance: Instance = None) -> Response[str]:
     """With `module` and `instance` this one is closed, and the last one frees the seat; without, the seat is released."""
+    _both(module, instance)
     now = deployment.now()
     seats.close(station_caller(app, now).caller, seat_id, module, instance, now)
     return gone()

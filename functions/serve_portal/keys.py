@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
-from licensing import activation_keys, key_mail, seats
+from licensing import activation_keys, companies, key_mail, seats
 from licensing.activation_keys import Terms
 from licensing.contract import PoolAnswer
 from licensing.contract_keys import CompanyChange, NewKey
@@ -48,7 +48,7 @@ def _page(here: Visit, account: Account, error: LicensingError | None = None, te
     current = activation_keys.current_key(customer_id, here.now)
     issued = activation_keys.issued(customer_id)[:_MOST_KEYS]
     named = current.key.companies if current else {}
-    made = activation_keys.companies(customer_id)
+    made = companies.of(customer_id)
     return page(
         here,
         "keys",
@@ -155,7 +155,7 @@ def request_renewal(customer_id: str) -> Response[str]:
 
 
 @router.post(_KEYS + "/companies")
-def companies(customer_id: str) -> Response[str]:
+def change_company(customer_id: str) -> Response[str]:
     """Set a company up, rename it, or take it away (C10)."""
     here = visit(router)
     fields = form(here)
@@ -163,10 +163,10 @@ def companies(customer_id: str) -> Response[str]:
     tax_id, do = fields.get("tax_id", ""), fields.get("do", "")
     try:
         if do == "remove":
-            activation_keys.remove_company(customer_id, tax_id, here.by, here.now)
+            companies.remove(customer_id, tax_id, here.by, here.now)
         else:
             name = forms.read(here, CompanyChange, {"name": fields.get("name", "")}).name
-            change = activation_keys.edit_company if do == "rename" else activation_keys.create_company
+            change = companies.edit if do == "rename" else companies.create
             change(customer_id, tax_id, name, here.by, here.now)
     except LicensingError as error:
         if error.status not in (403, 404, 409, 422):

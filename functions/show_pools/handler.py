@@ -9,6 +9,7 @@ from licensing.errors import (
     ClockSkewed,
     InvalidProof,
     InvalidToken,
+    KeyMissing,
     NotFound,
     Refused,
     SilentTooLong,
@@ -24,6 +25,7 @@ _CALLER = (InvalidToken, InvalidProof, ClockSkewed, Refused, SilentTooLong, Temp
 
 PoolPath = Annotated[str, Path(pattern=r"^pool_[0-9a-f]{1,60}$")]
 Limit = Annotated[int, Query(ge=1, le=100)]
+Application = Annotated[str | None, Query(min_length=1, max_length=64, description="Only those of this application.")]
 Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,6}$")]
 
 
@@ -32,12 +34,14 @@ Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,6}$")]
     summary="The pools that may be asked",
     tags=["Station"],
     security=_SECURITY,
-    responses={200: document(PoolNames, "Pools by application."), **problems(*_CALLER)},
+    responses={200: document(PoolNames, "Pools by application."), **problems(*_CALLER, KeyMissing)},
 )
-def list_pools() -> PoolNames:
-    """Of the installation's licenses with concurrent metering, and of the customer's activation key."""
+def list_pools(application: Application = None) -> PoolNames:
+    """Of the installation's licenses with concurrent metering, and of the customer's activation key. Where an application is
+    named that has none, and there is no activation key, it is told so.
+    """
     now = deployment.now()
-    return PoolNames(items=seats.pool_ids(station_caller(app, now).caller, now))
+    return PoolNames(items=seats.pool_ids(station_caller(app, now).caller, now, application))
 
 
 @app.get(

@@ -266,7 +266,7 @@ def with_a_key(
     first = activation_keys.issue(customer_id, terms, VENDOR, cloud.now)
     preview = activation_keys.preview(customer_id, first.text, cloud.now)
     activation_keys.import_key(customer_id, preview.preview_id, VENDOR, cloud.now)
-    activation_keys.create_company(customer_id, tax_id, "A", VENDOR, cloud.now)
+    companies.create(customer_id, tax_id, "A", VENDOR, cloud.now)
     second = activation_keys.issue(customer_id, terms, VENDOR, cloud.now)
     pool_id = key_pool_id(customer_id, "erp")
     state = seat_store.get_pool(pool_id)

@@ -13,7 +13,7 @@ import jwt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from licensing import activation_keys, identity, seat_use, seats
+from licensing import activation_keys, companies, identity, seat_use, seats
 from licensing.activation_keys import IssuedKey, Terms
 from licensing.errors import (
     CompanyExists,
@@ -383,7 +383,7 @@ def test_an_application_that_the_new_key_does_not_name_offers_nothing(
 
 def test_a_company_needs_a_key_that_names_it_and_is_valid(cloud: Cloud, customer_id: str) -> None:
     def create(tax_id: str) -> str:
-        return activation_keys.create_company(customer_id, tax_id, "Officine", VENDOR, cloud.now)
+        return companies.create(customer_id, tax_id, "Officine", VENDOR, cloud.now)
 
     with pytest.raises(KeyMissing):
         create(TAX_ID)
@@ -393,26 +393,26 @@ def test_a_company_needs_a_key_that_names_it_and_is_valid(cloud: Cloud, customer
         create(THIRD)
     with pytest.raises(CompanyExists):
         create(SECOND)
-    activation_keys.edit_company(customer_id, SECOND, "Officine do Brasil", VENDOR, cloud.now)
-    assert activation_keys.companies(customer_id) == {SECOND: "Officine do Brasil"}
+    companies.edit(customer_id, SECOND, "Officine do Brasil", VENDOR, cloud.now)
+    assert companies.of(customer_id) == {SECOND: "Officine do Brasil"}
     with pytest.raises(NotFound):
-        activation_keys.edit_company(customer_id, TAX_ID, "x", VENDOR, cloud.now)
+        companies.edit(customer_id, TAX_ID, "x", VENDOR, cloud.now)
     cloud.stack.clock.advance(timedelta(days=2))
     with pytest.raises(KeyExpired):
         create(TAX_ID)
     with pytest.raises(KeyExpired):
-        activation_keys.edit_company(customer_id, SECOND, "x", VENDOR, cloud.now)
+        companies.edit(customer_id, SECOND, "x", VENDOR, cloud.now)
 
 
 def test_the_quota_of_companies_is_kept(cloud: Cloud, customer_id: str) -> None:
     take(cloud, customer_id, issue(cloud, customer_id, company_quota=1))
-    activation_keys.create_company(customer_id, SECOND, "Officine", VENDOR, cloud.now)
+    companies.create(customer_id, SECOND, "Officine", VENDOR, cloud.now)
     with pytest.raises(CompanyLimitReached):
-        activation_keys.create_company(customer_id, TAX_ID, "Officine", VENDOR, cloud.now)
-    activation_keys.remove_company(customer_id, SECOND, VENDOR, cloud.now)
+        companies.create(customer_id, TAX_ID, "Officine", VENDOR, cloud.now)
+    companies.remove(customer_id, SECOND, VENDOR, cloud.now)
     with pytest.raises(NotFound):
-        activation_keys.remove_company(customer_id, SECOND, VENDOR, cloud.now)
-    activation_keys.create_company(customer_id, TAX_ID, "Officine", VENDOR, cloud.now)
+        companies.remove(customer_id, SECOND, VENDOR, cloud.now)
+    companies.create(customer_id, TAX_ID, "Officine", VENDOR, cloud.now)
 
 
 # ── renewal ──

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from licensing import activation_keys, seats
+from licensing import activation_keys, companies, seats
 from licensing.rules.activation_keys import key_pool_id
 from licensing.store import accounts
 
@@ -206,11 +206,11 @@ def test_a_key_is_issued_looked_at_and_imported_in_the_portal(cloud: Cloud, cust
     giulia.post(f"{home}/keys/renewal")
     assert "It can be asked for from" in giulia.text
     giulia.post(f"{home}/keys/companies", {"do": "create", "tax_id": SECOND, "name": "Spagna"})
-    assert activation_keys.companies(customer_id) == {SECOND: "Spagna"}
+    assert companies.of(customer_id) == {SECOND: "Spagna"}
     giulia.post(f"{home}/keys/companies", {"do": "rename", "tax_id": SECOND, "name": "España"})
-    assert activation_keys.companies(customer_id) == {SECOND: "España"}
+    assert companies.of(customer_id) == {SECOND: "España"}
     giulia.post(f"{home}/keys/companies", {"do": "remove", "tax_id": SECOND})
-    assert activation_keys.companies(customer_id) == {}
+    assert companies.of(customer_id) == {}
 
 
 def test_the_live_view_shows_who_is_in_and_administrators_free_seats(cloud: Cloud, pool: Pool) -> None:

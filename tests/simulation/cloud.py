@@ -127,7 +127,7 @@ class _OfProcess(MutableMapping[Any, Any]):
 
 
 #: Where the real code keeps for a minute what decides about requests.
-_CACHES = ((seats, "_pools"), (seats, "_views"), (seats, "_keys"), (stations, "_known"))
+_CACHES = (*((seats, each) for each in ("_pools", "_views", "_keys", "_admitted")), (stations, "_known"))
 
 
 class Cloud(AbstractContextManager["Cloud"]):

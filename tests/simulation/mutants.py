@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
 
-from licensing import activation, activation_keys, deactivation, log_cleanup, seat_use, seats, validation
+from licensing import activation, activation_keys, companies, deactivation, log_cleanup, seat_use, seats, validation
 from licensing.http import requests
 from licensing.rules import accounts as account_rules
 from licensing.rules import limits, retention, sequence
@@ -389,7 +389,7 @@ MUTANTS = (
     ),
     Mutant(
         "a company needs no key", "ActivationKeys",
-        activation_keys._key_naming, "if tax_id not in imported.key.companies:", "if False:",
+        companies._key_naming, "if tax_id not in imported.key.companies:", "if False:",
     ),
     Mutant(
         "a serial number is given twice", "ActivationKeys",
@@ -397,7 +397,7 @@ MUTANTS = (
     ),
     Mutant(
         "a company of another group is named", "ActivationKeys",
-        activation_keys._has_another_group, "return owner is not None", "return False",
+        activation_keys._with_another_group, "if owner != customer_id", "if False",
     ),
     Mutant(
         "a repeat resets the peak again", "ActivationKeys",

@@ -1,11 +1,11 @@
-"""Activation keys (C1, C2, C9-C11): issue, read, preview, import, renew; and the companies that they name.
+"""Activation keys (C1, C2, C9-C11): issue, read, preview, import, renew.
 
 A key belongs to one customer, the group's main company. It is one signed text; what it says is believed for its signature only.
 Importing is one write that makes it the current key, with all its companies; its pools follow, by the same call or by whoever
 uses them next.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,15 +17,13 @@ from jwt.utils import base64url_decode, base64url_encode
 from pynamodb.transactions import TransactWrite
 
 from licensing import cursors, deployment, identity, seat_use, seats
+from licensing.companies import require_in_force
 from licensing.contract_keys import NewKey
 from licensing.errors import (
-    CompanyExists,
-    CompanyLimitReached,
-    KeyExpired,
+    InvalidRequest,
     KeyForeignCompany,
     KeyMissing,
     KeyMixedGroups,
-    KeyNotYetValid,
     KeyRenewalTooEarly,
     KeySignatureInvalid,
     KeySuperseded,
@@ -110,14 +108,15 @@ def _nothing_more(transaction: TransactWrite, issued: IssuedKey) -> None:
 def issue(customer_id: str, terms: Terms, by: Origin, now: datetime, also: AlsoKey = _nothing_more) -> IssuedKey:
     """Issue a key: signed, kept, and due for renewal before its end.
 
-    Raises NotFound, TaxIdInvalid, and KeyMixedGroups where a company has a key of another group.
+    Raises NotFound, TaxIdInvalid, KeyMixedGroups where a company has a key of its own, and InvalidRequest where the companies are
+    too many for one key.
     """
     deployment.require_home_site()
     customer = accounts.get_customer(customer_id)
     if customer is None or customer.deleted:
         raise NotFound
     companies = {normalize(tax_id): name for tax_id, name in terms.companies.items()}
-    if foreign := sorted(tax_id for tax_id in companies if _has_another_group(tax_id, customer_id)):
+    if foreign := _with_another_group(companies, customer_id):
         raise KeyMixedGroups(tax_ids=", ".join(foreign))
 
     def attempt() -> IssuedKey:
@@ -143,13 +142,16 @@ def issue(customer_id: str, terms: Terms, by: Origin, now: datetime, also: AlsoK
     return tables.unraced(attempt)
 
 
-def _has_another_group(tax_id: str, customer_id: str) -> bool:
-    owner = accounts.find_by_tax_id(tax_id)
-    return owner is not None and owner != customer_id and store.current(owner) is not None
+def _with_another_group(tax_ids: Iterable[str], customer_id: str) -> list[str]:
+    owners = {tax_id: owner for tax_id, owner in accounts.find_by_tax_ids(tax_ids).items() if owner != customer_id}
+    return sorted(tax_id for tax_id, owner in owners.items() if store.issued(owner))
 
 
 def _issue(key: Key, renews: Key | None, by: Origin, now: datetime, also: AlsoKey = _nothing_more) -> IssuedKey:
     token = ring.sign("key", TYP, rules.to_claims(key, deployment.issuer()), now)
+    if len(token) > rules.LONGEST_KEY:
+        fault = {"in": "body", "pointer": "/companies", "detail": "too many, or too long names, for one key"}
+        raise InvalidRequest(errors=[fault])
     due = datetime.combine(key.last_day, datetime.min.time(), UTC) + _DUE_KEPT
     told = operation(
         key.customer_id, by, "key.renewed" if renews else "key.issued", now, key.key_id,
@@ -285,15 +287,7 @@ def _require_importable(customer_id: str, key: Key, imported: store.Imported | N
     if imported and key.serial < imported.key.serial:
         day = local_date(datetime.fromtimestamp(imported.imported_at, UTC), key.time_zone)
         raise KeySuperseded(imported_on=day.isoformat())
-    _require_in_force(key, now)
-
-
-def _require_in_force(key: Key, now: datetime) -> None:
-    phase = key.phase(now)
-    if phase == "ended":
-        raise KeyExpired(last_day=key.last_day.isoformat())
-    if phase == "upcoming":
-        raise KeyNotYetValid(first_day=key.first_day.isoformat())
+    require_in_force(key, now)
 
 
 def import_key(customer_id: str, preview_id: str, by: Origin, now: datetime, *, reset_peak: bool = False) -> Key:
@@ -343,7 +337,7 @@ def _follow(key: Key, now: datetime) -> None:
             seats.open_pool(pool, now)
 
 
-# ── the key in force, and its companies ──
+# ── the key in force ──
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,70 +356,6 @@ def current_key(customer_id: str, now: datetime) -> CurrentKey | None:
         return None
     left = (imported.key.last_day - local_date(now, imported.key.time_zone)).days
     return CurrentKey(imported.key, datetime.fromtimestamp(imported.imported_at, UTC), left)
-
-
-def companies(customer_id: str) -> dict[str, str]:
-    """The companies that were set up: names by tax id."""
-    return store.companies(customer_id)
-
-
-def create_company(
-    customer_id: str, tax_id: str, name: str, by: Origin, now: datetime, also: tables.Also = tables.nothing
-) -> str:
-    """Set up a company (C10), within the key's quota (C2). Returns its tax id in the one spelling.
-
-    Raises TaxIdInvalid, KeyMissing, KeyForeignCompany, KeyExpired, KeyNotYetValid, CompanyExists, CompanyLimitReached.
-    """
-    deployment.require_home_site()
-    tax_id = normalize(tax_id)
-    key = _key_naming(customer_id, tax_id, now)
-    told = operation(customer_id, by, "company.created", now, tax_id, name=name)
-
-    def with_it(transaction: TransactWrite) -> None:
-        record_in(transaction, told)
-        also(transaction)
-
-    try:
-        store.add_company(customer_id, tax_id, name, key.most_companies, with_it)
-    except tables.ConditionFailed as error:
-        if store.COMPANY_THERE in error.failed:
-            raise CompanyExists from error
-        raise CompanyLimitReached(limit=key.most_companies) from error
-    return tax_id
-
-
-def edit_company(customer_id: str, tax_id: str, name: str, by: Origin, now: datetime) -> None:
-    """Change a company's name. Raises as ``create_company``; NotFound where it was not set up."""
-    deployment.require_home_site()
-    tax_id = normalize(tax_id)
-    _key_naming(customer_id, tax_id, now)
-    told = operation(customer_id, by, "company.renamed", now, tax_id, name=name)
-    try:
-        store.rename_company(customer_id, tax_id, name, recording(told))
-    except tables.ConditionFailed as error:
-        raise NotFound from error
-
-
-def remove_company(customer_id: str, tax_id: str, by: Origin, now: datetime) -> None:
-    """Take a company away, and make room for another; also one that no key names any more. Raises NotFound."""
-    deployment.require_home_site()
-    tax_id = normalize(tax_id)
-    told = operation(customer_id, by, "company.removed", now, tax_id)
-    try:
-        store.remove_company(customer_id, tax_id, recording(told))
-    except tables.ConditionFailed as error:
-        raise NotFound from error
-
-
-def _key_naming(customer_id: str, tax_id: str, now: datetime) -> Key:
-    """The key in force that names a company: missing, incorrect and expired are three messages (C10)."""
-    imported = store.current(customer_id)
-    if imported is None:
-        raise KeyMissing
-    if tax_id not in imported.key.companies:
-        raise KeyForeignCompany(tax_id=tax_id)
-    _require_in_force(imported.key, now)
-    return imported.key
 
 
 # ── renewing ──
@@ -469,6 +399,8 @@ def _renew_if_due(customer_id: str, key_id: str, notify: Notify, now: datetime) 
         return False
     if due.renewed_by is None and due is not keys[-1]:
         return False  # the vendor has issued a newer one
+    if due.key.last_day - due.key.first_day <= timedelta(days=rules.PREPARED_BEFORE):
+        return False  # a trial: it has hardly begun
     notify(_renewal(due, keys, _SCHEDULE, now))
     store.set_told(due.key, int(now.timestamp()))
     return True

@@ -115,7 +115,7 @@ class KeyText(Body):
     model_config = example({"text": "-----BEGIN ACTIVATION KEY-----\neyJ…\n-----END ACTIVATION KEY-----"})
 
     customer_id: CustomerId | None = None
-    text: Annotated[str, StringConstraints(min_length=1, max_length=200_000)]
+    text: Annotated[str, StringConstraints(min_length=1, max_length=400_000)]
 
 
 class PoolChange(Answer):

@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
-from licensing import contract, deployment, identity
+from licensing import companies, contract, deployment, identity
 from licensing.errors import (
     BorrowingNotAllowed,
     KeyExpired,
@@ -45,6 +45,7 @@ from licensing.store.seats import PoolState
 from licensing.store.tables import ConditionFailed
 
 logger = Logger(child=True)
+K = TypeVar("K")
 T = TypeVar("T")
 
 _CACHED = timedelta(minutes=1)
@@ -95,11 +96,13 @@ class _Seen:
 _pools: dict[str, _Seen] = {}
 _views: dict[str, _View] = {}
 _keys: dict[str, tuple[datetime, activation_keys.Imported | None]] = {}
+#: When a company, by customer and tax id, was last found to be set up.
+_admitted: dict[tuple[str, str], datetime] = {}
 
 
 def forget() -> None:
     """Read pools, keys and segments anew at their next use."""
-    for cache in (_pools, _views, _keys):
+    for cache in (_pools, _views, _keys, _admitted):
         cache.clear()
 
 
@@ -114,6 +117,7 @@ def lease(caller: Caller, body: contract.SeatRequest, now: datetime) -> tuple[co
         NotFound: no such pool, or not this caller's.
         KeyMissing, KeyExpired, KeyNotYetValid, Refused: what the pool stands for is not in force.
         KeyForeignCompany, TaxIdInvalid: the company may not use it.
+        CompanyLimitReached: the key's quota of companies is used up by others.
         SeatLimitReached: all seats are taken; the refusal is recorded behind the request.
     """
     deployment.require_home_site()
@@ -124,6 +128,8 @@ def lease(caller: Caller, body: contract.SeatRequest, now: datetime) -> tuple[co
         raise KeyForeignCompany(tax_id=tax_id)
     at = store.epoch(now)
     who = Who(body.os_user, body.terminal, body.session, body.user_code)
+    if pool.key_id:
+        _admit(caller, tax_id, who, now)
     instance = rules.instance(body.module, body.instance)
     ask = Ask(who, rules.company(tax_id), body.module, instance, pool.lease_until(now))
 
@@ -139,6 +145,16 @@ def lease(caller: Caller, body: contract.SeatRequest, now: datetime) -> tuple[co
     except SeatLimitReached as refusal:
         _record(pool, who, tax_id, at, refusal)
         raise
+
+
+def _admit(caller: Caller, tax_id: str, who: Who, now: datetime) -> None:
+    admitted = _admitted.get((caller.customer_id, tax_id))
+    key = _key_of(caller.customer_id, now)
+    if key is None or (admitted is not None and abs(now - admitted) < _CACHED):
+        return
+    companies.admit(key.key, tax_id, Origin("server", caller.installation_id, who.user_code or who.os_user), now)
+    _make_room(_admitted)
+    _admitted[caller.customer_id, tax_id] = now
 
 
 def _shared(state: PoolState, secret: str, ask: Ask, at: int) -> Seated | None:
@@ -312,7 +328,8 @@ def _record(pool: Pool, who: Who, tax_id: str, at: int, refusal: SeatLimitReache
 def heartbeat(
     caller: Caller, seat: str, module: str | None, instance: str | None, now: datetime
 ) -> contract.SeatAnswer:
-    """Extend a seat's lease, and that of a module instance on it. A borrowed seat keeps its end.
+    """Extend a seat's lease, and that of a module instance on it. A borrowed seat keeps its end; one of a company that the key
+    does not name any more is over.
 
     Raises SeatLost once the lease has ended or somebody released it; a heartbeat never revives. Further as ``lease``.
     """
@@ -330,7 +347,7 @@ def heartbeat(
             raise SeatLost
         if entry.borrowed:
             return segment
-        renewed = rules.renew(segment, named.station, until, at, which, module or "")
+        renewed = rules.renew(segment, named.station, until, at, which)
         store.put(pool_id, renewed, at)
         return renewed
 
@@ -340,6 +357,8 @@ def heartbeat(
         segment = _unraced(looking)
     entry = segment.entries[named.station]
     if entry.company not in {rules.company(tax_id) for tax_id in state.pool.companies}:
+        if not entry.borrowed:
+            _close(state, named, "", now)
         raise KeyForeignCompany(tax_id="of this seat")
     return _answer(state, Seated(segment, entry, False), named.station, now)
 
@@ -511,7 +530,7 @@ def _answer(state: PoolState, seated: Seated, station: str, now: datetime) -> co
     return contract.SeatAnswer(
         seat_id=rules.seat_id(pool.pool_id, state.secret, seat),
         lease_until=_time(entry.until),
-        lease_seconds=max(0, entry.until - at),
+        lease_seconds=max(0, int(entry.until - now.timestamp())),
         in_use=used,
         capacity=pool.capacity,
         share_secret=rules.share_secret(state.secret, station, entry.generation),
@@ -537,8 +556,11 @@ def _unraced(attempt: Callable[[], T], races: int = _RACES) -> T:
 # ── which pool, and is it as it should be ──
 
 
-def pool_ids(caller: Caller, now: datetime) -> list[contract.PoolName]:
-    """The pools that a caller may ask, by application."""
+def pool_ids(caller: Caller, now: datetime, application: str | None = None) -> list[contract.PoolName]:
+    """The pools that a caller may ask, by application; those of one application where it is named.
+
+    Raises KeyMissing where it has none, since there is no activation key.
+    """
     found = [
         contract.PoolName(pool_id=each.pool_id, application=each.application)
         for each in caller.standing.entitlements
@@ -547,12 +569,17 @@ def pool_ids(caller: Caller, now: datetime) -> list[contract.PoolName]:
     imported = _key_of(caller.customer_id, now)
     of_key = imported.key.pools() if imported else []
     found += [contract.PoolName(pool_id=each.pool_id, application=each.application) for each in of_key]
+    if application is not None:
+        found = [each for each in found if each.application == application]
+        if not found and imported is None:
+            raise KeyMissing
     return sorted(found, key=lambda each: (each.application, each.pool_id))
 
 
 def _usable(caller: Caller, pool_id: str, now: datetime) -> PoolState:
     """The pool, if what it stands for is in force. Raises as ``lease``."""
-    wanted = _wanted(caller.standing, _key_of(caller.customer_id, now), pool_id)
+    seen = _seen(pool_id, now)
+    wanted = _wanted(caller.standing, _key_of(caller.customer_id, now), pool_id, seen)
     if wanted is None:
         state = _owned(caller, pool_id, now)
         if state.pool.key_id and _key_of(caller.customer_id, now) is None:
@@ -565,7 +592,6 @@ def _usable(caller: Caller, pool_id: str, now: datetime) -> PoolState:
         raise KeyExpired(last_day=str(wanted.last_day))
     if phase == "upcoming":
         raise KeyNotYetValid(first_day=str(wanted.first_day))
-    seen = _seen(pool_id, now)
     here = seen is not None and seen.home == deployment.site()
     if seen is not None and here and not seen.unsettled and seen.pool == _as_kept(wanted, seen.pool):
         return seen
@@ -573,7 +599,7 @@ def _usable(caller: Caller, pool_id: str, now: datetime) -> PoolState:
     # Something changed, here or there: which of both is older tells only a fresh look at both, the pool first.
     def follow() -> PoolState:
         state = store.get_pool(pool_id)
-        fresh = _wanted(fresh_standing(caller), activation_keys.current(caller.customer_id), pool_id)
+        fresh = _wanted(fresh_standing(caller), activation_keys.current(caller.customer_id), pool_id, state)
         if fresh is None:
             raise NotFound
         if state is not None and state.home != deployment.site():
@@ -597,8 +623,12 @@ def _entitlement(standing: Standing, pool_id: str) -> Entitlement | None:
     return next((each for each in standing.entitlements if each.pool_id == pool_id), None)
 
 
-def _wanted(standing: Standing, imported: activation_keys.Imported | None, pool_id: str) -> Pool | None:
-    """The pool as the license or the key says that it should be; None where neither has one."""
+def _wanted(
+    standing: Standing, imported: activation_keys.Imported | None, pool_id: str, kept: PoolState | None
+) -> Pool | None:
+    """The pool as the license or the key says that it should be; None where neither has one. One that an earlier key named
+    offers nothing any more: who is in may finish.
+    """
     if entitlement := _entitlement(standing, pool_id):
         return Pool(
             pool_id=pool_id,
@@ -613,7 +643,8 @@ def _wanted(standing: Standing, imported: activation_keys.Imported | None, pool_
         )
     if imported is None:
         return None
-    names = {key_pool_id(standing.customer_id, application): application for application in imported.key.concurrent}
+    applications = [*imported.key.concurrent, *([kept.pool.application] if kept and kept.pool.key_id else [])]
+    names = {key_pool_id(standing.customer_id, application): application for application in applications}
     return imported.key.pool(names[pool_id]) if pool_id in names else None
 
 
@@ -668,7 +699,7 @@ def _key_of(customer_id: str, now: datetime) -> activation_keys.Imported | None:
     return known[1]
 
 
-def _make_room(cache: dict[str, T]) -> None:
+def _make_room(cache: dict[K, T]) -> None:
     if len(cache) >= _MOST_CACHED:
         cache.clear()
 

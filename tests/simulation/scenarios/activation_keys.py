@@ -9,7 +9,17 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from licensing import activation_keys, administration, contract, contract_keys, deployment, loading, seats, stations
+from licensing import (
+    activation_keys,
+    administration,
+    companies,
+    contract,
+    contract_keys,
+    deployment,
+    loading,
+    seats,
+    stations,
+)
 from licensing.activation_keys import Terms
 from licensing.errors import (
     CompanyExists,
@@ -225,13 +235,13 @@ class ActivationKeys(Scenario):
                 if self.pick(3):
                     self.ask(
                         "set up",
-                        partial(activation_keys.create_company, self.customer_id, tax_id, "X", OPERATOR, self.now),
+                        partial(companies.create, self.customer_id, tax_id, "X", OPERATOR, self.now),
                     )
                     must(any(tax_id in key.companies for key in self.recently()), "a company without a key is set up")
                 else:
                     self.ask(
                         "take away",
-                        partial(activation_keys.remove_company, self.customer_id, tax_id, OPERATOR, self.now),
+                        partial(companies.remove, self.customer_id, tax_id, OPERATOR, self.now),
                     )
             except CompanyLimitReached as refusal:
                 must(self.set_up >= min(refusal.members["limit"], len(_COMPANIES)), "there was room for a company")
@@ -263,6 +273,8 @@ class ActivationKeys(Scenario):
                 seats.lease(caller, body, now)
             except SeatLimitReached:
                 raise
+            except CompanyLimitReached as refusal:
+                must(self.set_up >= min(refusal.members["limit"], len(_COMPANIES)), "there was room for a company")
             except NotFound:
                 must(
                     any(application not in key.concurrent for key in [*recently, self.current.key]),
@@ -350,7 +362,7 @@ class ActivationKeys(Scenario):
                 pool_id=law.pool_id, company_tax_id=TAX_ID, os_user="last", terminal="PC", session="local",
                 user_code="last", module="desktop", instance="1",
             )  # fmt: skip
-            with suppress(SeatLimitReached, NotFound, KeyExpired):
+            with suppress(CompanyLimitReached, SeatLimitReached, NotFound, KeyExpired):
                 seats.lease(stations.by_server_token(self.token, self.now), body, self.now)
                 must(name in key.concurrent, "a pool is used that the key does not name")
             self.check()

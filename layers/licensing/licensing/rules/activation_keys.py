@@ -16,6 +16,8 @@ from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE, Pool
 RENEWED_BEFORE = 30
 #: It is prepared so many days before the end, so that a few days of trouble do no harm.
 PREPARED_BEFORE = 35
+#: Characters of a signed key: an item of DynamoDB holds it beside what it says (400 KB). 2,000 companies with names of 60 letters.
+LONGEST_KEY = 220_000
 #: More than any text of an honest key.
 LONGEST_TEXT = 1_000_000
 

@@ -13,6 +13,7 @@ Times are epoch seconds: leases are counted in them, and they are small where it
 
 import hashlib
 import hmac
+import math
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -137,8 +138,9 @@ class Pool:
         return self._until(now, timedelta(days=days))
 
     def _until(self, now: datetime, period: timedelta) -> int:
+        # Upwards: a station counts the whole period, and must not have its seat longer than the pool says.
         until = now + period
-        return int((min(until, self.ends_at) if self.ends_at else until).timestamp())
+        return math.ceil((min(until, self.ends_at) if self.ends_at else until).timestamp())
 
     def days_left(self, now: datetime) -> int | None:
         """How many days are left, from ``NOTICE_DAYS`` on; None before."""
@@ -291,15 +293,14 @@ def lease(segment: Segment, station: str, ask: Ask, now: int) -> Seated | None:
     return Seated(replace(segment, entries={**live, station: entry}), entry, held is None)
 
 
-def renew(segment: Segment, station: str, until: int, now: int, instance: str = "", module: str = "") -> Segment:
+def renew(segment: Segment, station: str, until: int, now: int, instance: str = "") -> Segment:
     """The segment after a heartbeat of a seat that is held, and of a module instance on it, also of one that had lapsed.
-    Ends move to later times only.
+    One that was closed stays closed. Ends move to later times only.
     """
     entry = segment.live(now)[station]
     instances = dict(entry.instances)
-    if instance:
-        known = instances.get(instance)
-        instances[instance] = Instance(module, max(until, known.until if known else 0))
+    if known := instances.get(instance):
+        instances[instance] = replace(known, until=max(until, known.until))
     renewed = replace(entry, until=max(entry.until, until), instances=instances)
     return replace(segment, entries={**segment.live(now), station: renewed})
 

@@ -205,6 +205,13 @@ def find_by_tax_id(tax_id: str) -> str | None:
     return item.customer_id if item else None
 
 
+def find_by_tax_ids(tax_ids: Iterable[str]) -> dict[str, str]:
+    """The customers with these tax ids, those that there are."""
+    keys = [(f"TAX#{tax_id}", "TAX") for tax_id in tax_ids]
+    items = tables.read(lambda: list(LookupItem.batch_get(keys, consistent_read=True)))
+    return {item.pk.removeprefix("TAX#"): item.customer_id for item in items}
+
+
 def read_by_tax_id(tax_id: str) -> Account | None:
     """The whole account of the customer with this tax id."""
     customer_id = find_by_tax_id(tax_id)

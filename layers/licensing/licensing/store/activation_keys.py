@@ -236,6 +236,11 @@ def companies(customer_id: str) -> dict[str, str]:
 COMPANY_THERE = 0
 
 
+def has_company(customer_id: str, tax_id: str) -> bool:
+    """Whether a company was set up."""
+    return tables.find(CompanyItem, _partition(customer_id), f"COMPANY#{tax_id}") is not None
+
+
 def add_company(customer_id: str, tax_id: str, name: str, limit: int, also: Also) -> None:
     """Set up a company, if there is room. Raises ConditionFailed, with COMPANY_THERE if it was set up before."""
 
