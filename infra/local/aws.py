@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from moto import mock_aws
 from moto.backends import get_backend
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.common_models import BaseModel
 from moto.core.model import StructureShape
 from moto.core.responses import ActionResult
 from moto.core.serialize import JSONSerializer
@@ -29,7 +30,7 @@ from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ig
 from moto.kms.responses import KmsResponse
 from moto.kms.utils import ECDSAPrivateKey
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from moto.s3.models import S3Backend
+from moto.s3.models import FakeKey, FakeMultipart, S3Backend
 from moto.sqs.exceptions import InvalidParameterValue
 from moto.sqs.models import Queue, SQSBackend
 from moto.sqs.responses import SQSResponse
@@ -72,6 +73,7 @@ class Aws(AbstractContextManager["Aws"]):
         """Start. From here on no AWS call leaves this process."""
         self._open.enter_context(mock_aws())
         self._open.enter_context(patch.object(BotocoreStubber, "__call__", self._one_at_a_time()))
+        _let_go_of_what_is_gone(self._open)
         _honor_digests(self._open)
         _undo_only_what_was_touched(self._open)
         _query_only_the_partition(self._open)
@@ -219,6 +221,17 @@ class _Stamped(list[Any]):
         """Note the time, and append."""
         message.sent_at = self._clock()
         super().append(message)
+
+
+def _let_go_of_what_is_gone(until: ExitStack) -> None:
+    """Keep no list of all objects that were ever made, as moto does for a page of its own server: each former version of an item
+    would stay in memory. Those of S3 are closed by that list."""
+    make = BaseModel.__new__
+
+    def make_unlisted(kind: type[BaseModel], *arguments: Any, **named: Any) -> BaseModel:
+        return make(kind) if issubclass(kind, FakeKey | FakeMultipart) else object.__new__(kind)
+
+    until.enter_context(patch.object(BaseModel, "__new__", staticmethod(make_unlisted)))
 
 
 def _undo_only_what_was_touched(until: ExitStack) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from moto.backends import get_backend
 
 from infra.local.aws import LOCK
 from infra.local.functions import FunctionFailed, Functions, Site
-from infra.local.template import REGION, Function, Trigger
+from infra.local.template import ACCOUNT, REGION, Function, Trigger
 
 #: botocore would take the account of a stream's ARN into the address, where moto expects DynamoDB itself.
 NO_ACCOUNT_IN_ADDRESS = Config(account_id_endpoint_mode="disabled")
@@ -29,20 +30,23 @@ class StreamSource:
         self._client = boto3.client("dynamodbstreams", region_name=REGION, config=NO_ACCOUNT_IN_ADDRESS)
         shards = self._client.describe_stream(StreamArn=self._arn)["StreamDescription"]["Shards"]
         self._shard: str = shards[0]["ShardId"]
+        self._begin = self._iterator = ""
         self.skip()
 
     def skip(self) -> None:
         """Go on behind all that is in the stream now."""
         with LOCK:
+            before = self._begin
             self._begin = self._client.get_shard_iterator(
                 StreamArn=self._arn, ShardId=self._shard, ShardIteratorType="LATEST"
             )["ShardIterator"]
             self.rewind()
+            _forget(before)
 
     def rewind(self) -> None:
         """Deliver all again that has come since the last skip, as Lambda may."""
         with LOCK:
-            self._iterator = self._begin
+            self._go_on_at(self._begin)
             self._failures, self._size = 0, self._batch
 
     def poll(self) -> int:
@@ -51,7 +55,9 @@ class StreamSource:
         A batch that failed is halved until the record that fails is alone.
         """
         with LOCK:
-            records = self._client.get_records(ShardIterator=self._iterator, Limit=self._size)["Records"]
+            found = self._client.get_records(ShardIterator=self._iterator, Limit=self._size)
+            _forget(found["NextShardIterator"])
+            records = found["Records"]
             if not records:
                 return 0
             done = self._hand_over(records)
@@ -66,11 +72,18 @@ class StreamSource:
                 done = 1
             self._failures, self._size = 0, self._batch
             last = records[done - 1]["dynamodb"]["SequenceNumber"]
-            self._iterator = self._client.get_shard_iterator(
-                StreamArn=self._arn, ShardId=self._shard,
-                ShardIteratorType="AFTER_SEQUENCE_NUMBER", SequenceNumber=last,
-            )["ShardIterator"]  # fmt: skip
+            self._go_on_at(
+                self._client.get_shard_iterator(
+                    StreamArn=self._arn, ShardId=self._shard,
+                    ShardIteratorType="AFTER_SEQUENCE_NUMBER", SequenceNumber=last,
+                )["ShardIterator"]
+            )  # fmt: skip
             return done
+
+    def _go_on_at(self, iterator: str) -> None:
+        if self._iterator != self._begin:
+            _forget(self._iterator)
+        self._iterator = iterator
 
     def _hand_over(self, records: list[Any]) -> int:
         """How many of the records, from the first on, the function took."""
@@ -96,6 +109,11 @@ class StreamSource:
             "streamArn": self._arn,
         }
         queue.send_message(QueueUrl=url, MessageBody=json.dumps({"DDBStreamBatchInfo": batch}))
+
+
+def _forget(iterator: str) -> None:
+    """moto keeps every iterator for good, and each look at a stream makes one."""
+    get_backend("dynamodbstreams")[ACCOUNT][REGION].shard_iterators.pop(iterator, None)
 
 
 def _event(record: Mapping[str, Any], arn: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from botocore.httpsession import URLLib3Session
 
 from infra.local.aws import LOCK
 from infra.local.http import Request, Response
-from tests.bench.seat_contention import APPLICATION, PATIENCE, TAX_ID, OverHttp, at_once, caller_of, pool_over_http
+from tests.bench.processes import PATIENCE, at_once, rate
+from tests.bench.seat_contention import APPLICATION, TAX_ID, OverHttp, caller_of, pool_over_http
 from tests.support.units import Meter, Units
 
 #: In a request: which station's checkout it belongs to.
@@ -26,8 +27,7 @@ _LEASE = 86_400
 
 
 def log_in(
-    environment: dict[str, str],
-    customer_id: str,
+    given: tuple[dict[str, str], str],
     number: int,
     options: argparse.Namespace,
     start: Any,
@@ -35,6 +35,7 @@ def log_in(
     results: Any,
 ) -> None:
     """One process: every so many-th station asks for a seat, again only where it is told to."""
+    environment, customer_id = given
     os.environ.update(environment)
     from licensing import contract, seats
     from licensing.errors import SeatLimitReached, TemporarilyUnavailable
@@ -118,12 +119,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with pool_over_http(options.capacity, _LEASE) as pool:
         meter = metered(pool)
 
-        def record_use() -> None:  # as the function behind the stream does, which waits five seconds for more
-            for stream in pool.stack.streams:
-                while stream.poll():
-                    pass
+        def record_use(count: int, took: float) -> str:
+            with LOCK:  # as the function behind the stream does, which waits five seconds for more
+                for stream in pool.stack.streams:
+                    while stream.poll():
+                        pass
+            return rate(count, options.stations, took)
 
-        found, took = at_once(log_in, pool, options, options.stations, record_use)
+        found, took = at_once(log_in, pool.given, options, record_use)
         now = store.epoch(datetime.now(UTC))
         held = [each for segment in store.segments(pool.pool_id) for each in segment.live(now)]
         dealt = pool.quotas()

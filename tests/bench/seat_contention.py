@@ -5,14 +5,12 @@ python -m tests.bench.seat_contention --operations 100000 --processes 4
 """
 
 import argparse
-import multiprocessing
 import os
-import queue
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,12 +23,11 @@ import tests.conftest  # noqa: F401  tables are named before anything is importe
 from infra.local.aws import LOCK
 from infra.local.stack import Stack
 from infra.local.template import ACCOUNT, REGION
+from tests.bench.processes import PATIENCE, at_once, rate
 
 TAX_ID, APPLICATION = "ESA58818501", "bench"
 #: Short, so that the seats of stations that died come back during the run.
 LEASE_SECONDS = 60
-#: Seconds; only a process that died keeps the others waiting.
-PATIENCE = 120
 #: (since, until): for so long a station held a seat, by its own knowledge; the seat may have been held a little longer.
 Held = tuple[float, float]
 
@@ -49,8 +46,7 @@ def caller_of(customer_id: str) -> Any:
 
 
 def work(
-    environment: dict[str, str],
-    customer_id: str,
+    given: tuple[dict[str, str], str],
     number: int,
     options: argparse.Namespace,
     start: Any,
@@ -58,6 +54,7 @@ def work(
     results: Any,
 ) -> None:
     """One process: its stations come, stay, open a second module, leave, or die without a word."""
+    environment, customer_id = given
     os.environ.update(environment)
     from licensing import contract, seats
     from licensing.errors import SeatLimitReached, SeatLost, TemporarilyUnavailable
@@ -145,6 +142,11 @@ class OverHttp:
     pool_id: str
     environment: dict[str, str]
 
+    @property
+    def given(self) -> tuple[dict[str, str], str]:
+        """What the processes need to know."""
+        return self.environment, self.customer_id
+
     def quotas(self) -> int:
         """What the segments' quotas and what is not dealt out add up to."""
         from licensing.store import seats as store
@@ -180,51 +182,6 @@ def pool_over_http(capacity: int, lease_seconds: int) -> Iterator[OverHttp]:
         yield OverHttp(stack, customer_id, pool_id, environment)
 
 
-def at_once(
-    work: Callable[..., None],
-    pool: OverHttp,
-    options: argparse.Namespace,
-    operations: int,
-    meanwhile: Callable[[], None],
-) -> tuple[list[Any], float]:
-    """Let processes do ``work(environment, customer_id, number, options, start, progress, results)`` from the same moment on. Every
-    five seconds does what is to be done ``meanwhile``, and shows how many operations are done.
-
-    Returns what each put into ``results``, and the seconds that it took.
-    """
-    context = multiprocessing.get_context("spawn")
-    results, start = context.Queue(), context.Barrier(options.processes + 1)
-    done = [context.Value("q", 0, lock=False) for _ in range(options.processes)]
-    processes = [
-        context.Process(
-            target=work,
-            args=(pool.environment, pool.customer_id, number, options, start, done[number], results),
-            daemon=True,
-        )
-        for number in range(options.processes)
-    ]
-    for each in processes:
-        each.start()
-    start.wait(PATIENCE)
-    begin = time.monotonic()
-    found: list[Any] = []
-    while len(found) < len(processes):
-        try:
-            found.append(results.get(timeout=5))
-        except queue.Empty:
-            with LOCK:
-                meanwhile()
-            count, took = sum(each.value for each in done), time.monotonic() - begin
-            print(f"\r{count} of {operations}, {count / took:.0f} a second ", end="", file=sys.stderr, flush=True)
-            if took > options.seconds + PATIENCE or not any(each.is_alive() for each in processes):
-                raise SystemExit("a process does not answer") from None
-    took = time.monotonic() - begin
-    print(file=sys.stderr)
-    for each in processes:
-        each.join(PATIENCE)
-    return found, took
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the pool, let the processes at it, check, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -239,8 +196,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with pool_over_http(options.capacity, LEASE_SECONDS) as pool:
         for table in get_backend("dynamodb")[ACCOUNT][REGION].tables.values():
             table.stream_shard = None  # nobody reads it here, and moto keeps both images of every write for ever
-        # Refusals are not recorded here, and moto counts those that wait at each that comes.
-        found, took = at_once(work, pool, options, options.operations, pool.stack.aws.empty_queues)
+
+        def meanwhile(count: int, took: float) -> str:
+            with LOCK:  # refusals are not recorded here, and moto counts those that wait at each that comes
+                pool.stack.aws.empty_queues()
+            return rate(count, options.operations, took)
+
+        found, took = at_once(work, pool.given, options, meanwhile)
         dealt = pool.quotas()
     intervals = [each for _, held, _ in found for each in held]
     most, done = most_at_once(intervals), sum(each for _, _, each in found)

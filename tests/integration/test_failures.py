@@ -7,46 +7,29 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from licensing import activation, administration, tokens, validation
 from licensing.contract import Activation, ActivationRequest, Validation
 from licensing.key_ring import ring
 from licensing.store import servers
 from licensing.store.idempotency import Idempotency
-from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from pydantic import BaseModel
 from pynamodb.transactions import TransactWrite
 
 from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, new_nonce, problem
-
-
-def refusal(request: Any, code: str, **members: Any) -> AWSResponse:
-    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": code, **members}).encode()
-    return AWSResponse(request.url, 400, {"content-type": "application/x-amz-json-1.0"}, MockRawResponse(body))
+from tests.support.faults import meet
 
 
 @contextmanager
 def faults(cloud: Cloud, service: str, fault: str, operation: str = "", times: int = 1000) -> Iterator[list[str]]:
     """Let the next calls fail: ``throttle``, ``conflict``, ``timeout_before`` or ``timeout_after`` (it took effect)."""
     hit: list[str] = []
-    real = BotocoreStubber.process_request
 
     def intercept(event: str, request: Any) -> Any:
         _, called_service, called = event.split(".", 2)
         if called_service != service or not called.startswith(operation) or len(hit) >= times:
             return None
         hit.append(called)
-        if fault == "timeout_before":
-            raise ConnectTimeoutError(endpoint_url=request.url)
-        if fault == "timeout_after":
-            real(BotocoreStubber(), request)
-            raise ReadTimeoutError(endpoint_url=request.url)
-        if fault == "conflict" and called == "TransactWriteItems":
-            count = len(json.loads(request.body)["TransactItems"])
-            reasons = [{"Code": "TransactionConflict", "Message": "x"}] + [{"Code": "None"}] * (count - 1)
-            return refusal(request, "TransactionCanceledException", CancellationReasons=reasons)
-        return refusal(request, "TransactionConflictException" if fault == "conflict" else "ThrottlingException")
+        return meet(fault, called, request)
 
     cloud.stack.aws.interceptor = intercept
     try:

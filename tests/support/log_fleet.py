@@ -12,8 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
-from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from licensing import administration, identity, log_cleanup
 from licensing.errors import TemporarilyUnavailable
 from licensing.operations import operation, operation_id
@@ -24,10 +22,10 @@ from licensing.store import accounts
 from licensing.store import operations as store
 from licensing.store.operations import OperationItem
 from moto.backends import get_backend
-from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
 from infra.local.stack import Stack
 from infra.local.template import ACCOUNT, REGION
+from tests.support import faults
 from tests.support.units import Meter
 
 ZONES = ("Europe/Rome", "America/Sao_Paulo", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu")
@@ -177,17 +175,12 @@ class Night:
         self.met.update([fault] if fault else [])
         if fault == "killed":
             raise Killed
-        if fault == "timeout_before":
-            raise ConnectTimeoutError(endpoint_url=request.url)
-        if fault == "throttle":
-            return _answer(request, 400, {"__type": "ThrottlingException", "message": "too fast"})
+        if fault in ("timeout_before", "throttle"):
+            return faults.meet(fault, called, request)
         if fault == "unprocessed":
             return self._half(event, request)
         self.meter.note(event, request)
-        if fault == "timeout_after":
-            _real(request)
-            raise ReadTimeoutError(endpoint_url=request.url)
-        return None
+        return faults.meet(fault, called, request) if fault else None
 
     def _half(self, event: str, request: Any) -> Any:
         """DynamoDB takes the first half of a batch, and hands back the rest."""
@@ -196,17 +189,8 @@ class Night:
         if taken:
             request.body = json.dumps({"RequestItems": {table: taken}}).encode()
             self.meter.note(event, request)
-            _real(request)
-        return _answer(request, 200, {"UnprocessedItems": {table: rest}})
-
-
-def _real(request: Any) -> Any:
-    return BotocoreStubber.process_request(BotocoreStubber(), request)
-
-
-def _answer(request: Any, status: int, body: dict[str, Any]) -> AWSResponse:
-    headers: Any = {"content-type": "application/x-amz-json-1.0"}
-    return AWSResponse(request.url, status, headers, MockRawResponse(json.dumps(body).encode()))
+            faults.carry_out(request)
+        return faults.answer(request, 200, {"UnprocessedItems": {table: rest}})
 
 
 def _kind(operation: str, table: str, partition: str) -> str:

@@ -674,10 +674,11 @@ class Manager:
             return known
         try:
             offered = self._fetch_key_set(self.vendor.sites[number - PRIMARY])
-        except (SiteFault, Refused):
+        except (SiteFault, Refused) as error:
             if known is not None and knows:
                 return known
-            raise
+            # What was answered by this key has arrived: it must neither count as never sent nor as refused.
+            raise SiteFault(error.code, error.detail, error.retry_after) from error
         if known is not None and offered.version < known.version:
             if knows:
                 return known

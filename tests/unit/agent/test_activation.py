@@ -59,6 +59,25 @@ def test_lost_answer_is_asked_for_again_with_the_same_request(site: Site) -> Non
     assert site.cloud.servers["ins_1"].gen == 1
 
 
+@pytest.mark.parametrize("reached", [True, False])
+def test_an_activation_that_was_answered_is_not_forgotten_where_the_key_set_is_not_to_be_had(
+    site: Site, reached: bool
+) -> None:
+    def no_key_set(number: int, request: httpx.Request) -> httpx.Response | None:
+        if request.url.path != "/v1/keyset":
+            return None
+        if not reached:
+            raise httpx.ConnectError("refused", request=request)
+        return problem(429, "TOO_MANY_REQUESTS", "Slowly.")
+
+    site.cloud.intruder = no_key_set
+    with pytest.raises(Unreachable):
+        site.activate()
+    site.cloud.intruder = None
+    assert site.activate().first
+    assert site.cloud.servers["ins_1"].gen == 1
+
+
 def test_unanswered_activation_can_be_repeated_without_asking_anything(site: Site) -> None:
     site.cloud.lose_answers = 1
     with site.manager() as manager:

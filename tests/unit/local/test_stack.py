@@ -1,5 +1,6 @@
 """The stack: sites that can die, AWS over HTTP, a reset, and no more rights than the template grants."""
 
+import gc
 import os
 import ssl
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import boto3
 import httpx
 import pytest
+from moto.dynamodbstreams.models import ShardIterator
 
 from infra.local.stack import DirectoryTaken, PortTaken, Stack
 
@@ -85,6 +87,21 @@ def test_other_processes_see_the_same_data_through_the_aws_endpoint(stack: Stack
 def stack_items(stack: Stack) -> int:
     count: int = boto3.client("dynamodb", region_name="eu-south-1").scan(TableName="licensing-Licensing")["Count"]
     return count
+
+
+def test_a_look_at_a_stream_leaves_nothing_in_memory(stack: Stack) -> None:
+    def iterators() -> int:
+        gc.collect()
+        return sum(isinstance(each, ShardIterator) for each in gc.get_objects())
+
+    stack.queues.stop()
+    stack.queues.run_once()
+    before = iterators()
+    for _ in range(3):
+        stack.queues.run_once()
+        for stream in stack.streams:
+            stream.skip()
+    assert iterators() == before
 
 
 def test_what_the_template_promises_of_the_data_is_there(stack: Stack) -> None:
