@@ -216,7 +216,7 @@ GRANTED = {
         "SigningKeysSecret GetSecretValue", "* PutObject",
     },
     "ManageSeats": {
-        "Licensing GetItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
+        "Licensing GetItem", "Licensing PutItem", "Licensing UpdateItem", "Operations PutItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
         "Seats ConditionCheckItem", "DenialQueue SendMessage", "* Sign", "SigningKeysSecret GetSecretValue",
     },
     "ShowPools": {

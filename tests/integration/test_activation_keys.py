@@ -18,6 +18,7 @@ from licensing.activation_keys import IssuedKey, Terms
 from licensing.errors import (
     CompanyExists,
     CompanyLimitReached,
+    InvalidRequest,
     KeyExpired,
     KeyForeignCompany,
     KeyMissing,
@@ -42,6 +43,7 @@ from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, problem
 from tests.support.seats import Pool, Station, crowd
 
 SECOND, THIRD = "BR12345678000195", "SE5565678900"
+A_YEAR_AGO = date(2025, 12, 1)
 GROUP = {TAX_ID: "Officine Lombarde", SECOND: "Officine Brasil"}
 
 
@@ -160,6 +162,17 @@ def test_hundreds_of_companies_fit_into_a_key_and_are_imported_at_once(cloud: Cl
     current = activation_keys.current_key(customer_id, cloud.now)
     assert current is not None
     assert len(current.key.companies) == 600
+
+
+def test_a_key_that_could_not_be_imported_is_not_issued(
+    cloud: Cloud, customer_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = len(rules.unwrap(issue(cloud, customer_id).text)[0])
+    monkeypatch.setattr(rules, "LONGEST_KEY", fits + 10)
+    longer = {TAX_ID: "Officine Lombarde di Milano", SECOND: "Officine Brasil"}
+    with pytest.raises(InvalidRequest):
+        issue(cloud, customer_id, companies=longer)
+    assert len(activation_keys.issued(customer_id)) == 1
 
 
 # ── importing ──
@@ -292,6 +305,45 @@ def test_all_companies_of_the_group_share_the_pool(cloud: Cloud, server: Server,
     assert problem(Station(pool, company=THIRD).lease()) == (403, "KEY_FOREIGN_COMPANY")
 
 
+def test_a_seat_is_over_once_the_key_does_not_name_its_company(cloud: Cloud, server: Server, customer_id: str) -> None:
+    take(cloud, customer_id, issue(cloud, customer_id))
+    pool = key_pool(cloud, server, customer_id)
+    station = Station(pool, company=SECOND)
+    station.lease()
+    take(cloud, customer_id, issue(cloud, customer_id, companies={TAX_ID: "Officine Lombarde"}))
+    seats.forget()
+    assert problem(station.heartbeat()) == (403, "KEY_FOREIGN_COMPANY")
+    assert pool.in_use() == 0
+    assert problem(station.heartbeat()) == (410, "SEAT_LOST")
+
+
+def test_a_company_begins_to_work_within_the_key_s_quota(cloud: Cloud, server: Server, customer_id: str) -> None:
+    take(cloud, customer_id, issue(cloud, customer_id, company_quota=1))
+    pool = key_pool(cloud, server, customer_id)
+    first, other = crowd(pool, 2)
+    other.company = SECOND
+    assert first.lease().status_code == 201
+    assert companies.of(customer_id) == {TAX_ID: "Officine Lombarde"}
+    assert problem(other.lease()) == (409, "COMPANY_LIMIT_REACHED")
+    companies.remove(customer_id, TAX_ID, VENDOR, cloud.now)
+    assert other.lease().status_code == 201
+    told = [each.subject_id for each in OperationItem.scan() if each.action == "company.created"]
+    assert sorted(told) == sorted([TAX_ID, SECOND])
+
+
+def test_where_there_is_no_key_whoever_asks_for_an_application_s_pool_is_told_so(
+    cloud: Cloud, server: Server, customer_id: str
+) -> None:
+    pool = key_pool(cloud, server, customer_id)
+    station = Station(pool)
+    assert problem(station.call("GET", "/v1/pools?application=erp")) == (403, "KEY_MISSING")
+    take(cloud, customer_id, issue(cloud, customer_id))
+    seats.forget()
+    (found,) = station.call("GET", "/v1/pools?application=erp").json()["items"]
+    assert found["pool_id"] == pool.pool_id
+    assert station.call("GET", "/v1/pools?application=crm").json()["items"] == []
+
+
 def test_support_users_use_no_seat_up_to_three_and_count_from_the_fourth(
     cloud: Cloud, server: Server, customer_id: str
 ) -> None:
@@ -365,7 +417,7 @@ def test_after_the_last_day_nobody_is_seated_and_no_lease_goes_on(
     assert station.close().status_code == 204
 
 
-def test_an_application_that_the_new_key_does_not_name_offers_nothing(
+def test_an_application_that_the_new_key_does_not_name_offers_nothing_and_who_is_in_may_finish(
     cloud: Cloud, server: Server, customer_id: str
 ) -> None:
     take(cloud, customer_id, issue(cloud, customer_id))
@@ -374,7 +426,8 @@ def test_an_application_that_the_new_key_does_not_name_offers_nothing(
     station.lease()
     take(cloud, customer_id, issue(cloud, customer_id, concurrent={"crm": 2}))
     seats.forget()
-    assert problem(Station(pool, os_user="marco").lease()) == (404, "NOT_FOUND")
+    assert problem(Station(pool, os_user="marco").lease()) == (409, "SEAT_LIMIT_REACHED")
+    assert station.heartbeat().status_code == 200
     assert pool.look().pool.capacity == 0
 
 
@@ -437,7 +490,7 @@ def test_the_renewed_key_is_sent_once_before_day_thirty_and_can_be_imported_at_o
 def test_a_renewal_that_could_not_be_sent_is_sent_by_the_next_run_and_issued_once(
     cloud: Cloud, customer_id: str
 ) -> None:
-    issue(cloud, customer_id, last_day=today(cloud) + timedelta(days=33))
+    issue(cloud, customer_id, first_day=A_YEAR_AGO, last_day=today(cloud) + timedelta(days=33))
     sent: list[IssuedKey] = []
 
     def fail(issued: IssuedKey) -> None:
@@ -452,8 +505,14 @@ def test_a_renewal_that_could_not_be_sent_is_sent_by_the_next_run_and_issued_onc
     assert len(activation_keys.issued(customer_id)) == 2
 
 
+def test_a_trial_s_key_is_not_renewed_by_itself(cloud: Cloud, customer_id: str) -> None:
+    issue(cloud, customer_id, last_day=today(cloud) + timedelta(days=30))
+    assert activation_keys.renew_due(cloud.now, lambda issued: None) == 0
+    assert len(activation_keys.issued(customer_id)) == 1
+
+
 def test_the_schedule_mails_the_key_with_the_text_as_a_file(cloud: Cloud, customer_id: str) -> None:
-    issue(cloud, customer_id, last_day=today(cloud) + timedelta(days=33))
+    issue(cloud, customer_id, first_day=A_YEAR_AGO, last_day=today(cloud) + timedelta(days=33))
     (function, _), *_ = [
         (function, trigger)
         for function, trigger in cloud.stack.functions.triggers("ScheduleV2")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -103,6 +103,40 @@ def test_a_killed_module_holds_the_seat_no_longer_than_its_lease(pool: Pool) -> 
     assert row.modules == ["stock"]
     station.close("?module=stock&instance=2")
     assert pool.in_use() == 0
+
+
+def test_a_heartbeat_opens_no_module_again_that_was_closed(pool: Pool) -> None:
+    station = Station(pool)
+    station.lease("billing", "1")
+    station.lease("stock", "2")
+    station.close("?module=billing&instance=1")
+    assert station.heartbeat("?module=billing&instance=1").status_code == 200
+    (row,) = seats.live(pool.customer_id, pool.pool_id, pool.cloud.now, with_ids=False)
+    assert row.modules == ["stock"]
+    station.close("?module=stock&instance=2")
+    assert pool.in_use() == 0
+
+
+@pytest.mark.parametrize("query", ["module=a%00b&instance=1", "module=a&instance=%1b[31m", "module=a", "instance=1"])
+def test_a_module_is_named_in_print_and_with_its_instance(pool: Pool, query: str) -> None:
+    station = Station(pool)
+    station.lease()
+    assert problem(station.heartbeat(f"?{query}")) == (422, "INVALID_REQUEST")
+    assert problem(station.close(f"?{query}")) == (422, "INVALID_REQUEST")
+
+
+def test_a_module_s_name_is_the_same_with_spaces_around_it(pool: Pool) -> None:
+    station = Station(pool)
+    station.lease(" billing ", "1")
+    station.close("?module=%20billing%20&instance=1")
+    assert pool.in_use() == 0
+
+
+def test_a_lease_is_no_shorter_in_the_cloud_than_where_it_is_counted(pool: Pool) -> None:
+    pool.cloud.stack.clock.advance(timedelta(milliseconds=790))
+    answer = Station(pool).lease().json()
+    until = datetime.fromisoformat(answer["lease_until"])
+    assert pool.cloud.now + timedelta(seconds=answer["lease_seconds"]) <= until
 
 
 def test_a_web_module_shares_the_desktop_s_seat_by_its_secret_and_takes_its_own_without(pool: Pool) -> None:

@@ -361,7 +361,7 @@ MUTANTS = (
     ),
     Mutant(
         "a pool follows the key that a process remembers", "ActivationKeys",
-        seats._usable, "activation_keys.current(caller.customer_id), pool_id)", "_key_of(caller.customer_id, now), pool_id)",
+        seats._usable, "activation_keys.current(caller.customer_id), pool_id, state)", "_key_of(caller.customer_id, now), pool_id, state)",
     ),
     Mutant(
         "a lease outlives its key", "ActivationKeys",
