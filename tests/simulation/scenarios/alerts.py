@@ -23,7 +23,7 @@ from tests.simulation.simulator import BEGIN, must
 
 #: The rule once more, in its own words: so many days before an end, and the day after it.
 STEPS = (-60, -30, -14, -7, -3, -1, 0, 1)
-DAYS = 5
+DAYS = 4
 _DESK, _GIULIA, _ELIN = "licenses@aurora.example", "giulia@officine.example", "elin@nordljus.example"
 _OTHER = "SE5565678900"
 #: License code to its customer, and the days from the beginning to its end.
@@ -98,8 +98,7 @@ class Alerts(Scenario):
     def days(self) -> None:
         """Every day at four, as EventBridge Scheduler does it: once, twice, late, or not at all."""
         for day in range(1, DAYS + 1):
-            morning = BEGIN.replace(hour=4) + timedelta(days=day)
-            self.pause(max(0, (morning - self.now).total_seconds()))
+            self.until_morning(day)
             match self.pick(5, 0.5):
                 case 0:
                     self.ask("the schedule", lambda: alerts.begin(self.now))
@@ -110,6 +109,10 @@ class Alerts(Scenario):
                     self.pause(3600 * (1 + self.pick(23)))
                     self.ask("the schedule, late", lambda: alerts.begin(self.now))
         self.over = True
+
+    def until_morning(self, day: int) -> None:
+        morning = BEGIN.replace(hour=4) + timedelta(days=day)
+        self.pause(max(0, (morning - self.now).total_seconds()))
 
     def work(self, name: str) -> None:
         """Take messages in any order, as Lambda's mapping does: what it dies over comes again, and so does some that was done."""
@@ -134,9 +137,9 @@ class Alerts(Scenario):
             del self.in_hand[name]
 
     def renew(self) -> None:
-        """Renew, or let end earlier."""
-        for _ in range(self.pick(3)):
-            self.pause(3600 * self.pick(24 * DAYS))
+        """Renew, or let end earlier, as the schedule runs or some time later."""
+        for _ in range(self.pick(4)):
+            self.until_morning(1 + self.pick(DAYS))
             code = sorted(self.ends)[self.pick(len(self.ends))]
             day = self.now.date() + timedelta(days=(365, 3, 1)[self.pick(3)])
             self.ask("renew", partial(self.set_end, code, day))
@@ -147,7 +150,7 @@ class Alerts(Scenario):
         loading.load({"customers": [{**self.documents[tax_id], "licenses": [license]}]}, self.now)
 
     def unsubscribe(self) -> None:
-        self.pause(3600 * self.pick(24 * DAYS))
+        self.until_morning(1 + self.pick(DAYS))
         address = (_DESK, _GIULIA)[self.pick(2)]
         self.unsubscribed[address] = 0
         self.ask("unsubscribe", lambda: store.set_unsubscribed(address, ("expiry",)))
@@ -169,7 +172,10 @@ class Alerts(Scenario):
             alerts.work(message, work.at, going_on)
         finally:
             self.at_work[name].remove(work)
-        if not work.hurried:
+        if work.hurried:
+            left_over = [{**json.loads(each.body), "after": ""} for each in self.cloud.queue]
+            must({**message, "after": ""} in left_over, f"time is up, and nobody goes on with {message}")
+        else:
             self.looked(work)
 
     def looked(self, work: _Work) -> None:
@@ -177,8 +183,9 @@ class Alerts(Scenario):
         waiting = [json.loads(each.body) for each in self.cloud.queue] + [*map(json.loads, self.in_hand.values())]
         for tax_id, customer in self.customers.items():
             alone = {"customer_id": customer.customer_id}
-            shard = store.shard_of(customer.customer_id)
-            if work.message == alone or (work.message.get("shard") == shard and alone not in waiting):
+            part = store.shard_of(customer.customer_id) == work.message.get("shard")
+            looked_at = part and customer.customer_id > work.message["after"] and alone not in waiting
+            if looked_at or work.message == alone:
                 for code, ends in self.ends.items():
                     if _LICENSES[code][0] == tax_id and ends[-1][0] <= work.since:
                         step = nearest(ends[-1][1], self.local(customer, work.at))
