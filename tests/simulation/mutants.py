@@ -493,10 +493,6 @@ MUTANTS = (
         operation_store.put_once, "transaction.save(mark, condition=OnceItem.pk.does_not_exist())", "pass",
     ),
     Mutant(
-        "the rest of a batch is dropped with what failed", "Recording",
-        operation_store.put, "except tables.ConditionFailed:", "except (tables.ConditionFailed, tables.TemporarilyUnavailable):",
-    ),
-    Mutant(
         "a change is told beside it, not with it", "Recording",
         administration._change_installation, "            record_in(transaction, told)\n", "",
     ),
