@@ -424,11 +424,6 @@ MUTANTS = (
         alert_store.claim, "ToldItem.version == before.version if before.version else", "ToldItem.pk.exists() |",
     ),
     Mutant(
-        "an alert is added to a day whose digests are being made", "Alerts",
-        alert_store.claim, "condition=ClosedItem.pk.does_not_exist()",
-        "condition=ClosedItem.pk.exists() | ClosedItem.pk.does_not_exist()",
-    ),
-    Mutant(
         "an end that moves between the look and the claim is told", "Alerts",
         alerts._Finder._claim, "check_in(transaction)", "pass",
     ),
@@ -439,10 +434,6 @@ MUTANTS = (
     Mutant(
         "a step that was told is told again", "Alerts",
         alert_rules.due, "each > told", "each >= told",
-    ),
-    Mutant(
-        "a customer that can't be looked at is left out", "Alerts",
-        alerts._look_at_part, '_send([{"customer_id": customer_id}])', "pass",
     ),
     Mutant(
         "who has no time left to look queues nothing", "Alerts",
