@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from infra.local.functions import FunctionFailed
 from infra.local.http import Request, Response
 from infra.local.outbox import Mail, newest_first
 from infra.local.problems import Problem, invalid, not_found
+from infra.local.schedules import Schedules
 
 if TYPE_CHECKING:
     from infra.local.stack import Stack
@@ -24,7 +24,7 @@ _MAX_BODY_BYTES = 64 * 1024
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 #: Nothing is fetched from anywhere; mails are shown in frames without any right (sandbox).
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; form-action 'none'; base-uri 'none'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; form-action 'self'; base-uri 'none'"
 
 _JINJA = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("html")),
@@ -40,6 +40,7 @@ class LocalPages:
 
     def __init__(self, stack: "Stack") -> None:
         self._stack = stack
+        self._all_schedules = Schedules(stack)
         self._routes: tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...] = (
             ("GET", re.compile(r"/"), self._index),
             ("GET", re.compile(r"/local/outbox"), self._outbox),
@@ -73,7 +74,7 @@ class LocalPages:
 
     def _outbox(self, request: Request) -> Response:
         mails = newest_first(self._stack.aws.sent_mail)
-        if "text/html" not in request.header("accept"):
+        if not _wants_page(request):
             return _json({"items": [mail.as_json() for mail in mails], "next_cursor": None})
         chosen = request.query.get("message")
         shown = next((mail for mail in mails if mail.message_id == chosen), None)
@@ -94,6 +95,9 @@ class LocalPages:
         return _json({"now": _rfc_3339(clock()), "offset_seconds": round(clock.offset.total_seconds())})
 
     def _move_clock(self, request: Request) -> Response:
+        if _wants_page(request):  # the form of the schedules' page
+            self._advance("advance_days", _days(request))
+            return _see_other("/local/schedules")
         body = _body(request)
         match list(body.items()):
             case [("now", str(text))]:
@@ -129,24 +133,30 @@ class LocalPages:
         return _json(token)
 
     def _schedules(self, request: Request) -> Response:
+        if _wants_page(request):
+            return _html(
+                "schedules.html.j2", schedules=self._all_schedules, now=self._stack.clock(), clock=self._stack.clock
+            )
         items = [
-            {"name": trigger.name, "function": function.name, "schedule": trigger.properties.get(key)}
-            for function, trigger in self._stack.functions.triggers("Schedule", "ScheduleV2")
-            for key in (("ScheduleExpression",) if trigger.type == "ScheduleV2" else ("Schedule",))
+            {"name": each.name, "function": each.function.name, "schedule": each.expression}
+            for each in self._all_schedules
         ]
         return _json({"items": items, "next_cursor": None})
 
     def _run_schedule(self, request: Request, name: str) -> Response:
-        for function, trigger in self._stack.functions.triggers("Schedule", "ScheduleV2"):
-            if trigger.name == name:
-                try:
-                    return _json({"result": self._stack.run_schedule(function)})
-                except FunctionFailed as failure:
-                    raise Problem(HTTPStatus.BAD_GATEWAY, "SCHEDULE_FAILED", str(failure)) from failure
-        raise not_found("There is no such schedule; GET /local/schedules lists them.")
+        schedule = next((each for each in self._all_schedules if each.name == name), None)
+        if schedule is None:
+            raise not_found("There is no such schedule; GET /local/schedules lists them.")
+        run = self._all_schedules.run(schedule)
+        if _wants_page(request):
+            return _see_other(f"/local/schedules#{name}")
+        if run.failure:
+            raise Problem(HTTPStatus.BAD_GATEWAY, "SCHEDULE_FAILED", run.failure)
+        return _json({"result": run.result})
 
     def _reset(self, request: Request) -> Response:
         self._stack.reset()
+        self._all_schedules.forget()
         self._stack.aws.sent_mail.extend(self._stack.demo_mail)
         return _json({"detail": "Back to the demo data, and to the real time."})
 
@@ -178,6 +188,11 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
+def _wants_page(request: Request) -> bool:
+    """Whether a browser asks; everybody else gets JSON."""
+    return "text/html" in request.header("accept")
+
+
 def _body(request: Request) -> Mapping[str, Any]:
     if len(request.body) > _MAX_BODY_BYTES:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The body is too large.")
@@ -188,6 +203,14 @@ def _body(request: Request) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise invalid("The body is a JSON object.")
     return body
+
+
+def _days(request: Request) -> int:
+    """``advance_days`` of a form."""
+    try:
+        return int(dict(parse_qsl(request.body.decode())).get("advance_days", ""))
+    except ValueError:
+        raise invalid("advance_days takes a whole number.", "/advance_days") from None
 
 
 def _moment(text: str) -> datetime:
@@ -217,7 +240,11 @@ def _html(template: str, **values: Any) -> Response:
         ("content-type", "text/html; charset=utf-8"),
         ("cache-control", "no-store"),
         ("content-security-policy", _POLICY),
-        ("referrer-policy", "no-referrer"),
+        ("referrer-policy", "same-origin"),  # without, a form's Origin would be "null", and refused
         ("x-content-type-options", "nosniff"),
     )
     return Response(200, headers, _JINJA.get_template(template).render(**values).encode())
+
+
+def _see_other(path: str) -> Response:
+    return Response(HTTPStatus.SEE_OTHER, (("location", path),))

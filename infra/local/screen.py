@@ -84,6 +84,9 @@ def _lines(stack: "Stack") -> Iterator[str]:
     yield f"  .venv/bin/python -m infra.local.at{default} -- {manager.removeprefix('.venv/bin/')} status"
     yield f"  curl -s -X POST {site}/local/reset"
     yield ""
+    yield "Run what runs at night: the alerts, the cleaning of the operation logs, the renewal of keys"
+    yield f"  {site}/local/schedules"
+    yield ""
 
 
 def _path(path: Path) -> str:

@@ -298,7 +298,7 @@ def test_two_workers_at_one_digest_send_it_once(quiet_cloud: Cloud) -> None:
     alerts.find(customer_id(NORDLJUS), quiet_cloud.now)
     day, now, elin = today(quiet_cloud), quiet_cloud.now, store.address_id(ELIN)
     [finding] = store.findings(day)
-    store.put_digest(rules.digests([finding.finding])[ELIN], day, now)
+    store.put_digest(rules.digests([finding.finding], day)[ELIN], day, now)
 
     def other() -> None:
         with pytest.raises(alerts.NotYet):

@@ -20,6 +20,7 @@ from licensing.store import seals
 from licensing.store.operations import OperationItem
 from licensing.store.seals import HeadItem, LeavesItem, SealItem
 
+from infra.local.functions import FunctionFailed
 from infra.local.template import REGION
 from tests.integration.test_failures import faults
 from tests.support import log_fleet
@@ -589,6 +590,24 @@ def test_the_schedule_runs_from_the_local_stack(cloud: Cloud, customer: str) -> 
     assert item_of(told[-1])
     log = (cloud.stack.directory / "functions.log").read_text()
     assert '"OperationsDeleted"' in log
+
+
+def test_a_cleaning_that_dies_half_way_reports_what_it_deleted(cloud: Cloud, customer: str) -> None:
+    daily(cloud, customer, days=25, each=3)
+    seal_all(customer, cloud.now)
+    messages = [{"messageId": "1", "body": json.dumps({"customer_id": customer}), "eventSource": "aws:sqs"}]
+    log = cloud.stack.directory / "functions.log"
+    before = log.stat().st_size
+    with (
+        die_after(cloud, 2, "TransactWriteItems", "throttle"),
+        pytest.raises(FunctionFailed, match="TemporarilyUnavailable"),
+    ):
+        cloud.stack.invoke(cloud.stack.functions.all["CleanLog"], {"Records": messages})
+    cuts = [int(each.details["entries"]) for each in everything(customer, cloud.now) if each.action == "log.cut"]
+    assert cuts == [3, 3]
+    metrics = [json.loads(line) for line in log.read_text()[before:].splitlines() if line.startswith('{"_aws"')]
+    assert [(each["OperationsDeleted"], each["DaysCut"]) for each in metrics] == [([6.0], [2.0])]
+    assert '"cut_days":2,"deleted":6' in log.read_text()[before:]
 
 
 def test_site_2_leaves_the_cleaning_to_site_1(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

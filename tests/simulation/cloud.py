@@ -14,8 +14,9 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -23,8 +24,9 @@ from unittest.mock import patch
 import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
-from licensing import deployment, identity, key_ring, loading, seats, stations
-from licensing.store import people
+from licensing import alerts, deployment, identity, key_ring, loading, seats, stations
+from licensing.store import accounts, people
+from licensing.store import alerts as alert_store
 from licensing.store import vendor as vendor_settings
 from licensing.store.tables import Item
 from moto.backends import get_backend
@@ -43,6 +45,10 @@ from tests.simulation.simulator import BEGIN, Call, Simulation
 M = TypeVar("M", bound=Model)
 
 _WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"}
+#: What is seen from outside; the invariants are looked at after these too.
+_TOLD = {"SendEmail", "PutEvents"}
+#: Parts of the directory of customers: enough for races between them, and a day of a schedule has fewer calls.
+_SHARDS = 3
 _DOMAIN = "aurora.example"
 _JSON: Any = {"content-type": "application/x-amz-json-1.0"}
 
@@ -147,6 +153,8 @@ class Cloud(AbstractContextManager["Cloud"]):
         self.backup: dict[str, Any] = {}
         #: Messages sent to queues, oldest first.
         self.queue: list[Mail] = []
+        #: What was put on event buses, oldest first: each event's detail.
+        self.events: list[dict[str, Any]] = []
 
     def __enter__(self) -> "Cloud":
         self._aws = self._open.enter_context(Aws(lambda: self.now))
@@ -159,6 +167,13 @@ class Cloud(AbstractContextManager["Cloud"]):
         for module, name in _CACHES:
             cache = _OfProcess(f"{module.__name__}.{name}", self._process)
             self._open.enter_context(patch.object(module, name, cache))
+        for module in (accounts, alert_store):
+            self._open.enter_context(patch.object(module, "SHARDS", _SHARDS))
+        for each in vars(alerts._Finder).values():
+            if isinstance(
+                each, cached_property
+            ):  # until Python 3.12 it holds a lock of all actors while one of them waits
+                self._open.enter_context(patch.object(each, "lock", nullcontext(), create=True))
         quick.install(self._open)
         stack = Provisioned(TEMPLATE, {"Issuer": ISSUER, "MailSender": f"licenses@{_DOMAIN}", "MailIdentity": _DOMAIN})
         boto3.client("sesv2", region_name=REGION).create_email_identity(EmailIdentity=_DOMAIN)
@@ -201,8 +216,10 @@ class Cloud(AbstractContextManager["Cloud"]):
         self._put_back(stage)
         self._run = _Run(simulation)
         self.queue.clear()
+        self.events.clear()
         self._aws.sent_mail.clear()
         self._aws.empty_buckets()
+        self._aws.empty_queues()
         self.backup.clear()
         self._forget()
         random.seed(seed)
@@ -319,14 +336,13 @@ class Cloud(AbstractContextManager["Cloud"]):
     def _seam(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def call(stubber: BotocoreStubber, event_name: str, request: Any, **kwargs: Any) -> Any:
             _, service, operation = event_name.split(".", 2)
-            body = json.loads(request.body or b"{}") if service in ("dynamodb", "sqs") else {}
+            body = json.loads(request.body or b"{}") if service in ("dynamodb", "sqs", "eventbridge") else {}
             for table, pk in _targets(operation, body):
                 self._touched.add((table, pk))
-            if operation == "SendMessage" and self._run is None:
-                self.queue.append(Mail(body["MessageBody"], self.now.timestamp()))
             if self._run is None:
+                self._take(operation, body)
                 return original(stubber, event_name, request, **kwargs)
-            made = Call(operation, _where(operation, body), operation in _WRITES)
+            made = Call(operation, _where(operation, body), operation in _WRITES | _TOLD)
             return self._step(self._run, made, body, request, lambda: original(stubber, event_name, request, **kwargs))
 
         return call
@@ -335,7 +351,7 @@ class Cloud(AbstractContextManager["Cloud"]):
         fault = run.simulation.step(call)
         if fault == "timeout_before":
             raise ConnectTimeoutError(endpoint_url=request.url)
-        if fault == "throttle":
+        if fault == "throttle" or (fault == "conflict" and call.operation in _TOLD):
             return _refusal(request.url, "ThrottlingException")
         if fault == "conflict":
             if call.operation != "TransactWriteItems":
@@ -346,12 +362,21 @@ class Cloud(AbstractContextManager["Cloud"]):
             ]
             return _refusal(request.url, "TransactionCanceledException", CancellationReasons=reasons)
         response = self._at_its_site(run, lambda: self._once(run, body.get("ClientRequestToken"), request, go))
-        if call.operation == "SendMessage":
-            self.queue.append(Mail(body["MessageBody"], run.simulation.now.timestamp()))
+        self._take(call.operation, body)
         run.simulation.made(call, _outcome(response))
         if fault == "timeout_after":
             raise ReadTimeoutError(endpoint_url=request.url)
         return response
+
+    def _take(self, operation: str, body: dict[str, Any]) -> None:
+        """Keep what was sent to a queue, or put on a bus."""
+        match operation:
+            case "SendMessage":
+                self.queue.append(Mail(body["MessageBody"], self.now.timestamp()))
+            case "SendMessageBatch":
+                self.queue += (Mail(each["MessageBody"], self.now.timestamp()) for each in body["Entries"])
+            case "PutEvents":
+                self.events += (json.loads(each["Detail"]) for each in body["Entries"])
 
     def _at_its_site(self, run: _Run, go: Callable[[], Any]) -> Any:
         actor = run.simulation.running
@@ -405,7 +430,7 @@ def _targets(operation: str, body: dict[str, Any]) -> Iterator[tuple[str, Dynamo
 
 def _where(operation: str, body: dict[str, Any]) -> str:
     """Table and keys, as short as a person needs them."""
-    if operation == "SendMessage":
+    if operation in ("SendMessage", "SendMessageBatch"):
         return str(body["QueueUrl"]).rpartition("/")[2]
     if "TableName" in body and "KeyConditionExpression" in body:
         return f"{_short(body['TableName'])} {_brief(next(iter(body['ExpressionAttributeValues'].values()))['S'])}"

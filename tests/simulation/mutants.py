@@ -12,15 +12,31 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, cast
 
-from licensing import activation, activation_keys, companies, deactivation, log_cleanup, seat_use, seats, validation
+from licensing import (
+    activation,
+    activation_keys,
+    administration,
+    alerts,
+    companies,
+    deactivation,
+    log_cleanup,
+    operations,
+    seat_use,
+    seats,
+    server_log,
+    validation,
+)
 from licensing.http import requests
 from licensing.rules import accounts as account_rules
+from licensing.rules import alerts as alert_rules
 from licensing.rules import limits, retention, sequence
 from licensing.rules import seat_use as seat_use_rules
 from licensing.rules import seats as seat_rules
 from licensing.store import accounts, activation_requests, seals, servers, tables
 from licensing.store import activation_keys as key_store
+from licensing.store import alerts as alert_store
 from licensing.store import limits as limit_store
+from licensing.store import operations as operation_store
 from licensing.store import seats as seat_store
 from licensing.store.idempotency import Idempotency
 
@@ -402,5 +418,73 @@ MUTANTS = (
     Mutant(
         "a repeat resets the peak again", "ActivationKeys",
         seat_use.reset_peak, "if use.since >= at:", "if False:",
+    ),
+    Mutant(
+        "alerts are claimed whatever was told since", "Alerts",
+        alert_store.claim, "ToldItem.version == before.version if before.version else", "ToldItem.pk.exists() |",
+    ),
+    Mutant(
+        "an end that moves between the look and the claim is told", "Alerts",
+        alerts._Finder._claim, "check_in(transaction)", "pass",
+    ),
+    Mutant(
+        "days without a run are told one by one", "Alerts",
+        alert_rules.due, "*passed_over, step = open_steps", "step, *passed_over = open_steps",
+    ),
+    Mutant(
+        "a step that was told is told again", "Alerts",
+        alert_rules.due, "each > told", "each >= told",
+    ),
+    Mutant(
+        "who has no time left to look queues nothing", "Alerts",
+        alerts._look_at_part, '_send([{"day": str(day), "shard": shard, "after": after}])', "pass",
+    ),
+    Mutant(
+        "digests are made as soon as a part was looked at", "Alerts",
+        alerts._look_at_part, "if len(store.close(day, shard, now)) == accounts.SHARDS:", "if store.close(day, shard, now):",
+    ),
+    Mutant(
+        "a day that was left undone is forgotten", "Alerts",
+        alerts.begin, "left = store.unfinished(today)", "left = []",
+    ),
+    Mutant(
+        "a digest is made anew each time", "Alerts",
+        alert_store.put_digest, "condition=DigestItem.pk.does_not_exist()", "condition=None",
+    ),
+    Mutant(
+        "a digest is sent by whoever comes", "Alerts",
+        alert_store.begin_sending, "DigestItem.sent_at.does_not_exist() & free", "DigestItem.sent_at.does_not_exist()",
+    ),
+    Mutant(
+        "nobody notes that a digest was sent", "Alerts",
+        alerts.send_digest, "store.end_sending(address, day, now, sent=True)", "pass",
+    ),
+    Mutant(
+        "a renewed license is told of", "Alerts",
+        alert_rules.still_ends, "day == alert.day and", "",
+    ),
+    Mutant(
+        "who does without is told nevertheless", "Alerts",
+        alert_rules.is_wanted, "alert.notification not in unsubscribed or", "True or",
+    ),
+    Mutant(
+        "events are noted as published, and are not", "Alerts",
+        alerts.publish, "for start in range(0, len(events), _BATCH):", "for start in range(0):",
+    ),
+    Mutant(
+        "an entry of the stream is known by the time of its delivery", "Recording",
+        server_log.record_change, "{event.action}", "{event.action} {now}",
+    ),
+    Mutant(
+        "what comes late is told without looking whether it was told in time", "Recording",
+        operations.record, "not store.exists(operation) and", "",
+    ),
+    Mutant(
+        "what comes late leaves no mark", "Recording",
+        operation_store.put_once, "transaction.save(mark, condition=OnceItem.pk.does_not_exist())", "pass",
+    ),
+    Mutant(
+        "a change is told beside it, not with it", "Recording",
+        administration._change_installation, "            record_in(transaction, told)\n", "",
     ),
 )  # fmt: skip

@@ -263,7 +263,8 @@ def _compile(day: date, after: str, now: datetime, going_on: Callable[[], bool])
                 return
             publish([event(each.finding, alert) for alert in each.finding.alerts])
             store.mark_published(each, now)
-    digests = {store.address_id(key): each for key, each in rules.digests(each.finding for each in found).items()}
+    made = rules.digests((each.finding for each in found), day)
+    digests = {store.address_id(key): each for key, each in made.items()}
     queued: list[str] = []
     for address in sorted(key for key in digests if key > after):
         store.put_digest(digests[address], day, now)
@@ -316,8 +317,8 @@ _IN_HAND = timedelta(minutes=10)
 def send_digest(address: str, day: date, now: datetime) -> None:
     """Send a digest: what still stands of it and its reader does not do without. It is sent once.
 
-    Where SES took it and its answer was lost, it is sent again, the same, ten minutes later: nobody can know. Raises NotYet while
-    somebody else is at it, and what SES raises.
+    Where SES took it and that was not noted, because its answer was lost or whoever was at it died, it is sent again, the same, ten
+    minutes later: nobody can know. Raises NotYet while somebody else is at it, and what SES raises.
     """
     digest = store.begin_sending(address, day, now, now + _IN_HAND)
     if digest is None:

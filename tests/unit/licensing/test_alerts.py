@@ -305,8 +305,8 @@ PAOLO = Recipient("paolo@padana.example", "reseller", "it")
 
 def test_one_digest_a_person_grouped_by_customer_the_most_urgent_first() -> None:
     found = [finding("cus_1", alert(-14), to=(GIULIA, PAOLO)), finding("cus_2", alert(0), alert(-60), to=(PAOLO,))]
-    digests = rules.digests(found)
-    assert digests == rules.digests(reversed(found))
+    digests = rules.digests(found, TODAY)
+    assert digests == rules.digests(reversed(found), TODAY)
     assert [each.customer_id for each in digests["paolo@padana.example"].groups] == ["cus_2", "cus_1"]
     assert [each.customer_id for each in digests["giulia@officine.example"].groups] == ["cus_1"]
 
@@ -315,7 +315,7 @@ def test_a_digest_shows_a_hundred_and_counts_the_others() -> None:
     found = [
         finding(f"cus_{n:03d}", *(alert(-14, code=f"FX-{n}-{i}") for i in range(3)), to=(PAOLO,)) for n in range(40)
     ]
-    digest = rules.digests(found)["paolo@padana.example"]
+    digest = rules.digests(found, TODAY)["paolo@padana.example"]
     assert sum(len(group.alerts) for group in digest.groups) == rules.MOST_SHOWN
     assert digest.more == 20
 
@@ -323,8 +323,20 @@ def test_a_digest_shows_a_hundred_and_counts_the_others() -> None:
 def test_somebody_of_two_organizations_gets_one_digest() -> None:
     as_vendor = replace(PAOLO, organization="vendor", email="Paolo@padana.example")
     found = [finding("cus_1", alert(), to=(PAOLO,)), finding("cus_2", alert(), to=(as_vendor,))]
-    [digest] = rules.digests(found).values()
+    [digest] = rules.digests(found, TODAY).values()
     assert [group.organization for group in digest.groups] == ["reseller", "vendor"]
+
+
+def test_what_was_found_after_the_day_s_digests_were_made_is_said_as_it_is_the_day_after() -> None:
+    late = finding("cus_1", alert(-1), alert(7, "silence"), to=(PAOLO,))
+    [digest] = rules.digests([late], TODAY + timedelta(days=1)).values()
+    assert {each.kind: each.days for each in digest.groups[0].alerts} == {"license": 0, "silence": 8}
+
+
+def test_of_one_end_a_digest_tells_the_most_urgent_step_only() -> None:
+    found = [finding("cus_1", alert(step, day=day), to=(PAOLO,)) for step, day in ((-1, END), (0, END), (-1, TODAY))]
+    [digest] = rules.digests(found, TODAY).values()
+    assert sorted((each.step, each.day) for each in digest.groups[0].alerts) == [(-1, TODAY), (0, END)]
 
 
 # ── words and events ──

@@ -9,7 +9,7 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 from licensing.languages import LANGUAGES
 
-from infra import messages
+from infra import agent_messages, messages
 
 TAGS = [tag for tag in LANGUAGES if tag != "en"]
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|\{\w+\}|</?[a-z]+[^>]*>|%%")
@@ -62,3 +62,13 @@ def test_a_sentence_stays_a_sentence(catalogue: Catalog) -> None:
 
 def test_the_code_comes_first_in_the_subject_that_brings_it(catalogue: Catalog) -> None:
     assert str(catalogue.get("%(code)s is your activation code").string).startswith("%(code)s ")
+
+
+def test_in_italian_no_article_stands_before_a_date() -> None:
+    # It would be "il 7 mag", and yet "l'8 mag" and "l'11 mag": it is put otherwise, as by "in data" and "dal giorno".
+    before = re.compile(r"(\b(il|al|dal|del|nel|sul|col) |l['’])(<[^>]+>)?(%\(|\{|$)", re.IGNORECASE)
+    with messages.path_of("it").open("rb") as file:
+        ours = [message for message in read_po(file, Locale("it")) if message.id]
+    agents = [message for message in agent_messages.read("it") if message.id]
+    found = [translation for each in (*ours, *agents) for _, translation in said(each) if before.search(translation)]
+    assert found == []

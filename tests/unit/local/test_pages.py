@@ -1,5 +1,6 @@
 """The /local pages: what they answer, and whom they refuse."""
 
+import html
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -177,6 +178,64 @@ def test_a_schedule_runs_when_it_is_asked_to(
 
     monkeypatch.setattr(stack, "invoke", fail)
     assert client.post("/local/schedules/Nightly/run").json()["code"] == "SCHEDULE_FAILED"
+
+
+PAGE = {"accept": "text/html,application/xhtml+xml"}
+
+
+def readable(page: str) -> str:
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
+
+
+def test_the_schedules_page_says_what_each_does_when_and_that_it_has_not_run(client: httpx.Client) -> None:
+    page = client.get("/local/schedules", headers=PAGE)
+    text = readable(page.text)
+    assert "Seals and cleans the operation logs of all customers." in text
+    assert "Every day at 02:30 UTC, or up to 60 minutes later cron(30 2 * * ? *)" in text
+    assert text.count("Last run here Not yet") == text.count("Run now") == 3
+
+
+def test_a_schedule_is_run_by_its_button_and_the_page_tells_what_came_of_it(
+    client: httpx.Client, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.clock.set(datetime(2027, 3, 1, 12, tzinfo=UTC))
+    own = {**PAGE, "origin": stack.sites[0].url}
+    answer = client.post("/local/schedules/CleanLogs/run", headers=own)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/local/schedules#CleanLogs")
+    told = readable(client.get("/local/schedules", headers=PAGE).text)
+    assert re.search(r"Last run here 2027-03-01 12:00:\d\d UTC Result Done; queued: 16; DaysSealed: [1-9]", told)
+
+    def fail(function: Function, event: object) -> None:
+        raise FunctionFailed("Tidy: ValueError: <no>")
+
+    monkeypatch.setattr(stack, "invoke", fail)
+    assert client.post("/local/schedules/CleanLogs/run", headers=own).status_code == 303
+    page = client.get("/local/schedules", headers=PAGE).text
+    assert "Failed: Tidy: ValueError: &lt;no&gt;" in page
+    client.post("/local/reset")
+    assert "Failed" not in client.get("/local/schedules", headers=PAGE).text
+
+
+def test_the_mails_that_a_schedule_sent_are_counted(client: httpx.Client, stack: Stack) -> None:
+    client.post("/local/clock", json={"advance_days": 30})
+    client.post("/local/schedules/FindExpiries/run")
+    sent = len(client.get("/local/outbox").json()["items"])
+    assert sent
+    assert f"e-mails sent: {sent}" in readable(client.get("/local/schedules", headers=PAGE).text)
+
+
+def test_the_schedules_page_moves_the_clock(client: httpx.Client, stack: Stack) -> None:
+    assert client.post("/local/clock", data={"advance_days": "7"}, headers=PAGE).status_code == 303
+    assert stack.clock.offset == timedelta(days=7)
+    assert "UTC (moved)" in readable(client.get("/local/schedules", headers=PAGE).text)
+    assert client.post("/local/clock", data={"advance_days": "x"}, headers=PAGE).status_code == 422
+    assert client.post("/local/clock", content=b"\xff", headers=PAGE).status_code == 422
+
+
+def test_the_pages_let_no_form_go_elsewhere_and_say_where_theirs_come_from(client: httpx.Client) -> None:
+    headers = client.get("/local/schedules", headers=PAGE).headers
+    assert "form-action 'self'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("path", ["/local", "/local/", "/local/nothing", "/local/outbox/1"])

@@ -8,7 +8,7 @@ passed over.
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -311,13 +311,26 @@ class Digest:
     more: int = 0
 
 
-def digests(findings: Iterable[Finding]) -> dict[str, Digest]:
-    """One digest for each address, by its key. The same findings, in whatever order, make the same digests."""
+def digests(findings: Iterable[Finding], day: date) -> dict[str, Digest]:
+    """A day's digest for each address, by its key. The same findings, in whatever order, make the same digests."""
     told: dict[str, list[tuple[Finding, Recipient]]] = {}
     for finding in findings:
+        seen = _seen_from(finding, day)
         for each in finding.recipients:
-            told.setdefault(email_key(each.email), []).append((finding, each))
+            told.setdefault(email_key(each.email), []).append((seen, each))
     return {key: _digest(pairs) for key, pairs in told.items()}
+
+
+def _seen_from(finding: Finding, day: date) -> Finding:
+    """A finding as its reader sees it: what was found the day before, and ended "tomorrow" then, ends today."""
+    later = (day - finding.found_at.date()).days
+    return replace(finding, alerts=tuple(replace(each, days=each.days + later) for each in finding.alerts))
+
+
+def _most_urgent(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
+    """The last step of each subject and day alone: the others say the same."""
+    last = {(each.kind, each.subject_id, each.day): each for each in sorted(alerts, key=lambda each: each.step)}
+    return tuple(sorted(last.values(), key=urgency))
 
 
 def _digest(pairs: list[tuple[Finding, Recipient]]) -> Digest:
@@ -327,7 +340,7 @@ def _digest(pairs: list[tuple[Finding, Recipient]]) -> Digest:
         had = groups[finding.customer_id].alerts if finding.customer_id in groups else ()
         groups[finding.customer_id] = Group(
             finding.customer_id, finding.customer_name, finding.seller, recipient.organization,
-            tuple(sorted((*had, *finding.alerts), key=urgency)),
+            _most_urgent((*had, *finding.alerts)),
         )  # fmt: skip
     shown, more, room = list[Group](), 0, MOST_SHOWN
     for group in groups.values():
