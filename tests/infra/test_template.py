@@ -216,7 +216,8 @@ GRANTED = {
         "SigningKeysSecret GetSecretValue", "* PutObject",
     },
     "ManageSeats": {
-        "Licensing GetItem", "Licensing PutItem", "Licensing UpdateItem", "Operations PutItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
+        "Licensing GetItem", "Licensing PutItem", "Licensing UpdateItem", "Operations PutItem", "State GetItem",
+        "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
         "Seats ConditionCheckItem", "DenialQueue SendMessage", "* Sign", "SigningKeysSecret GetSecretValue",
     },
     "ShowPools": {

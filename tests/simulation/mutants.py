@@ -377,7 +377,8 @@ MUTANTS = (
     ),
     Mutant(
         "a pool follows the key that a process remembers", "ActivationKeys",
-        seats._usable, "activation_keys.current(caller.customer_id), pool_id, state)", "_key_of(caller.customer_id, now), pool_id, state)",
+        seats._usable, "activation_keys.current(caller.customer_id), pool_id, state)",
+        "_key_of(caller.customer_id, now), pool_id, state)",
     ),
     Mutant(
         "a lease outlives its key", "ActivationKeys",
