@@ -21,6 +21,7 @@ from licensing import (
     deactivation,
     log_cleanup,
     operations,
+    orders,
     seat_use,
     seats,
     server_log,
@@ -29,6 +30,7 @@ from licensing import (
 from licensing.http import requests
 from licensing.rules import accounts as account_rules
 from licensing.rules import alerts as alert_rules
+from licensing.rules import allocations as allocation_rules
 from licensing.rules import limits, retention, sequence
 from licensing.rules import seat_use as seat_use_rules
 from licensing.rules import seats as seat_rules
@@ -37,6 +39,7 @@ from licensing.store import activation_keys as key_store
 from licensing.store import alerts as alert_store
 from licensing.store import limits as limit_store
 from licensing.store import operations as operation_store
+from licensing.store import orders as order_store
 from licensing.store import seats as seat_store
 from licensing.store.idempotency import Idempotency
 
@@ -487,5 +490,25 @@ MUTANTS = (
     Mutant(
         "a change is told beside it, not with it", "Recording",
         administration._change_installation, "            record_in(transaction, told)\n", "",
+    ),
+    Mutant(
+        "an order is written at any version", "Unlocking",
+        order_store.put_in, "OrderItem.version == version if", "OrderItem.pk.exists() if",
+    ),
+    Mutant(
+        "an order is unlocked without its licenses", "Unlocking",
+        orders._unlock, "_write(before, after, also)", "_write(before, before, also)",
+    ),
+    Mutant(
+        "an order that is unlocked is unlocked again", "Unlocking",
+        orders._require_waiting, "if order.unlocked_at:", "if False:",
+    ),
+    Mutant(
+        "tries of order numbers are not counted", "Unlocking",
+        orders._unlock, "limit_store.count_try(limits.UNLOCKS, order_id, now)", "pass",
+    ),
+    Mutant(
+        "a locked license is assigned", "Unlocking",
+        allocation_rules.assign, 'license is None or license.state == "locked" or', "license is None or",
     ),
 )  # fmt: skip

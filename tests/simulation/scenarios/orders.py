@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -65,6 +65,7 @@ class Unlocking(Scenario):
         self.order, self.version = self.stored()
         self.answers: dict[str, str] = {}
         self.tries = 0
+        self.wrong: list[datetime] = []
         self.actor("reseller", self.unlock_by_link)
         self.actor("vendor", partial(self.unlock, "vendor"))
         if self.pick(2):
@@ -136,7 +137,12 @@ class Unlocking(Scenario):
             self.ask_link()
             try:
                 self.tried("guess", lambda n=n: orders.unlock_by_link(self.secret, f"TP-{n}", self.now, OPERATOR))
-            except (OrderNumberWrong, TooManyRequests):
+            except OrderNumberWrong:
+                self.wrong.append(self.now)
+                recent = [at for at in self.wrong if at > self.now - limits.UNLOCKS.period]
+                must(len(recent) <= limits.UNLOCKS.count, f"{len(recent)} wrong numbers were looked at within the hour")
+                continue
+            except TooManyRequests:
                 continue
             must(self.order.state != "waiting", "a wrong number unlocks")
 
