@@ -12,6 +12,7 @@ the seat ends here no later than in the cloud. Once it is lost it stays lost; as
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import secrets
@@ -155,6 +156,9 @@ class Seat:
         self._ask = dict(ask)
         self._on_lost = on_lost
         self._jitter = jitter
+        #: Held from before a request of this seat is sent until its answer is taken over: no answer overtakes another.
+        self._turn = threading.Lock()
+        #: Never held for long: `held` takes it.
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -185,8 +189,9 @@ class Seat:
 
     def take(self) -> None:
         """Leases the seat. Raises Refused (`SEAT_LIMIT_REACHED` with `in_use`, `capacity`, `retry_after`), Unreachable."""
-        sent = self._now()
-        self._took(self._desk.ask("POST", "/v1/seats", self._ask), sent)
+        with self._turn:
+            sent = self._now()
+            self._took(self._desk.ask("POST", "/v1/seats", self._ask), sent)
 
     def _took(self, answer: Mapping[str, Any], sent: float) -> None:
         seconds, seat_id = answer.get("lease_seconds"), answer.get("seat_id")
@@ -207,8 +212,11 @@ class Seat:
 
     def beat(self) -> None:
         """One heartbeat, if it is due and the lease has not ended. Never raises: what goes wrong shows in `held`."""
-        if not self.held or self._now() < self._beat_at:
-            return
+        with self._turn:
+            if self.held and self._now() >= self._beat_at:
+                self._beat()
+
+    def _beat(self) -> None:
         sent = self._now()
         query = urlencode({"module": self._ask["module"], "instance": self._ask["instance"]})
         try:
@@ -268,11 +276,12 @@ class Seat:
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=90)
-        if not self.lost.is_set() and self.seat_id and not self.borrowed:
-            query = urlencode({"module": self._ask["module"], "instance": self._ask["instance"]})
-            with suppress(LicenseManagerError, OSError):
-                self._desk.ask("DELETE", f"/v1/seats/{quote(self.seat_id, safe='')}?{query}")
-        self._desk.__exit__()
+        with self._turn:
+            if not self.lost.is_set() and self.seat_id and not self.borrowed:
+                query = urlencode({"module": self._ask["module"], "instance": self._ask["instance"]})
+                with suppress(LicenseManagerError, OSError):
+                    self._desk.ask("DELETE", f"/v1/seats/{quote(self.seat_id, safe='')}?{query}")
+            self._desk.__exit__()
 
     def borrow(self, days: int) -> str:
         """Takes the seat offline for some days, and returns the signed lease to be kept (`borrowed_until` reads it).
@@ -280,23 +289,25 @@ class Seat:
         Leaving the `with` does not free it; `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable,
         Untrusted.
         """
-        answer = self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/borrow", {"days": days})
-        try:
-            until = datetime.fromisoformat(str(answer.get("borrowed_until"))).timestamp()
-        except (ValueError, OverflowError) as error:
-            raise Untrusted("OTHER_CONTENT", texts.TOKEN_INVALID) from error
-        self._stop.set()
-        with self._lock:
-            self.borrowed = True
-            self._ends = self._now() + max(0.0, until - self._desk.machine.wall() - self._desk._skew)
+        with self._turn:
+            answer = self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/borrow", {"days": days})
+            try:
+                until = datetime.fromisoformat(str(answer.get("borrowed_until"))).timestamp()
+            except (ValueError, OverflowError) as error:
+                raise Untrusted("OTHER_CONTENT", texts.TOKEN_INVALID) from error
+            with self._lock:
+                self.borrowed = True
+                self._beat_at = math.inf
+                self._ends = self._now() + max(0.0, until - self._desk.machine.wall() - self._desk._skew)
         return str(answer.get("lease") or "")
 
     def give_back(self) -> None:
         """Returns a borrowed seat before its end. Raises Refused, Unreachable."""
-        try:
-            self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/return")
-        finally:
-            self._desk.__exit__()  # behind the `with`, nobody else closes the connection
+        with self._turn:
+            try:
+                self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/return")
+            finally:
+                self._desk.__exit__()  # behind the `with`, nobody else closes the connection
         self._lose("RETURNED")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,6 +18,11 @@ from license_manager.errors import Refused, Unreachable, Untrusted
 from license_manager.seats import Seat, SeatDesk, Station, browser, this_station
 
 from tests.unit.agent.conftest import Site
+from tests.unit.agent.fake_cloud import Key
+
+#: For what another thread does; nothing here waits this long unless it fails.
+PATIENCE = 30
+SIGNER = Key()
 
 ASK = {"pool_id": "pool_1", "company_tax_id": "IT1", "os_user": "u", "terminal": "t", "session": "local",
        "user_code": "U", "module": "billing", "instance": "1"}  # fmt: skip
@@ -25,12 +32,15 @@ ASK = {"pool_id": "pool_1", "company_tax_id": "IT1", "os_user": "u", "terminal":
 class SeatCloud:
     """Answers as the seats' routes do; `trouble` takes the place of the next answers."""
 
+    now: Callable[[], float]
     requests: list[httpx.Request] = field(default_factory=list)
     trouble: list[httpx.Response | Exception] = field(default_factory=list)
     lease_seconds: int = 600
+    meanwhile: Callable[[], None] = field(default=lambda: None)  # called while a request is answered
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        self.meanwhile()
         if self.trouble:
             answer = self.trouble.pop(0)
             if isinstance(answer, Exception):
@@ -42,9 +52,18 @@ class SeatCloud:
             return httpx.Response(
                 200, json={"items": [{"pool_id": "pool_9", "application": "erp"}], "next_cursor": None}
             )
+        if request.url.path.endswith("/borrow"):
+            return self.lend(json.loads(request.content)["days"])
         answer = {"seat_id": "sea_1.x", "lease_seconds": self.lease_seconds, "share_secret": "s", "in_use": 1,
                   "capacity": 3, "support": False, "borrowed": False, "warnings": []}  # fmt: skip
         return httpx.Response(201 if request.method == "POST" else 200, json=answer)
+
+    def lend(self, days: int) -> httpx.Response:
+        begins = int(self.now())
+        ends = begins + days * 86_400
+        lease = SIGNER.sign({"sub": "sea_1.x", "iat": begins, "exp": ends}, "seat-lease+jwt")
+        until = datetime.fromtimestamp(ends, UTC).isoformat()
+        return httpx.Response(200, json={"seat_id": "sea_1.x", "borrowed_until": until, "lease": lease})
 
     @property
     def methods(self) -> list[str]:
@@ -57,8 +76,8 @@ def problem(status: int, code: str, **members: Any) -> httpx.Response:
 
 
 @pytest.fixture
-def seat_cloud() -> SeatCloud:
-    return SeatCloud()
+def seat_cloud(site: Site) -> SeatCloud:
+    return SeatCloud(now=lambda: site.cloud.now)
 
 
 @pytest.fixture
@@ -200,6 +219,65 @@ def test_closing_gives_the_module_back_and_trouble_there_is_no_trouble(
     seat_cloud.trouble = [httpx.ConnectError("down")] * 2
     seat.close()
     assert seat_cloud.methods == ["POST", "DELETE", "DELETE"]
+
+
+class Queue:
+    """A lock that tells when somebody waits for it."""
+
+    def __init__(self, waits: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._waits = waits
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._waits()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize("do", [Seat.take, lambda seat: seat.borrow(1), Seat.give_back, Seat.close])
+def test_no_request_of_a_seat_overtakes_a_heartbeat(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud, do: Callable[[Seat], object]
+) -> None:
+    seat = taken()
+    other = threading.Thread(target=do, args=(seat,))
+    moved = threading.Event()  # the other thread's request has come, or waits for its turn
+    overtaken = False
+
+    def in_the_cloud() -> None:
+        nonlocal overtaken
+        if threading.current_thread() is other:
+            moved.set()
+        else:
+            other.start()
+            assert moved.wait(PATIENCE)
+            overtaken = len(seat_cloud.requests) > 2
+            if overtaken:
+                other.join(PATIENCE)
+
+    seat._turn = Queue(moved.set)  # type: ignore[assignment]
+    seat_cloud.meanwhile = in_the_cloud
+    site.pass_time(200)
+    seat.beat()
+    other.join(PATIENCE)
+    assert not overtaken
+    assert seat_cloud.methods[:2] == ["POST", "PUT"]
+    assert len(seat_cloud.requests) == 3
+
+
+def test_a_borrowed_seat_sends_no_heartbeat_and_closing_leaves_it(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
+) -> None:
+    seat = taken()
+    site.pass_time(200)
+    seat.borrow(1)
+    seat.beat()
+    seat.close()
+    assert seat_cloud.methods == ["POST", "POST"]
+    assert seat.borrowed
+    assert seat.seconds_left > 86_000
 
 
 def test_an_answer_that_is_none_is_not_believed(desk: SeatDesk, seat_cloud: SeatCloud) -> None:
