@@ -13,12 +13,12 @@ import httpx
 import jwt
 import license_manager
 import pytest
-from license_manager import profile, settings
+from license_manager import profile, settings, trust
 from license_manager.errors import Refused, Unreachable, Untrusted
 from license_manager.seats import Seat, SeatDesk, Station, browser, this_station
 
 from tests.unit.agent.conftest import Site
-from tests.unit.agent.fake_cloud import Key
+from tests.unit.agent.fake_cloud import NOON, Key
 
 #: For what another thread does; nothing here waits this long unless it fails.
 PATIENCE = 30
@@ -288,12 +288,51 @@ def test_an_answer_that_is_none_is_not_believed(desk: SeatDesk, seat_cloud: Seat
         Seat(desk, ASK).take()
 
 
-@pytest.mark.parametrize("until", [None, "soon", 7, {}])
-def test_a_seat_is_not_borrowed_until_no_time_at_all(
-    taken: Callable[..., Seat], seat_cloud: SeatCloud, until: object
+def lease(**claims: object) -> str:
+    return SIGNER.sign({"iat": int(NOON), "exp": int(NOON) + 600, **claims}, "seat-lease+jwt")
+
+
+@pytest.mark.parametrize("on_its_way", [0, 5])
+@pytest.mark.parametrize("slow", [-290, 0, 290, 10**6])
+def test_a_borrowed_seat_ends_no_later_than_in_the_cloud_whatever_the_wall_clock_says(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud, slow: float, on_its_way: float
+) -> None:
+    site.computer.wall -= slow
+    seat = taken()
+    site.pass_time(0.9)  # into the cloud's second
+    seat_cloud.meanwhile = lambda: site.pass_time(on_its_way)
+    ends = trust.peek(seat.borrow(1))["exp"]
+    assert ends - on_its_way - 1 <= site.cloud.now + seat.seconds_left <= ends
+
+
+def test_borrowing_again_counts_to_the_same_end(site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud) -> None:
+    seat = taken()
+    seat.borrow(1)
+    site.pass_time(40_000)
+    again = lease(iat=int(site.cloud.now), exp=int(NOON) + 86_400)
+    seat_cloud.trouble = [httpx.Response(200, json={"lease": again})]
+    assert seat.borrow(1) == again
+    assert seat.seconds_left == 86_400 - 40_000 - 1
+
+
+@pytest.mark.parametrize("text", [None, 7, {}, "", "x", "x.y.z"])
+def test_a_seat_is_not_borrowed_by_what_is_no_text_of_a_lease(
+    taken: Callable[..., Seat], seat_cloud: SeatCloud, text: object
 ) -> None:
     seat = taken()
-    seat_cloud.trouble = [httpx.Response(200, json={"borrowed_until": until, "lease": "x"})]
+    seat_cloud.trouble = [httpx.Response(200, json={"borrowed_until": "2026-12-01T00:00:00Z", "lease": text})]
+    with pytest.raises(Untrusted):
+        seat.borrow(3)
+    assert not seat.borrowed
+    assert seat.seconds_left == 600
+
+
+@pytest.mark.parametrize("claims", [{"exp": None}, {"exp": "9"}, {"exp": 5}, {"iat": None}, {"iat": True}, {"iat": -1}])
+def test_a_seat_is_not_borrowed_for_no_time_at_all(
+    taken: Callable[..., Seat], seat_cloud: SeatCloud, claims: dict[str, object]
+) -> None:
+    seat = taken()
+    seat_cloud.trouble = [httpx.Response(200, json={"lease": lease(**claims)})]
     with pytest.raises(Untrusted):
         seat.borrow(3)
     assert not seat.borrowed
