@@ -142,7 +142,8 @@ class SeatDesk(Manager):
 class Seat:
     """A seat, held while the lease lasts. Use as a context manager; `seat()` makes one.
 
-    `on_lost` is called once, from the background thread, with the reason's code; `lost` is set at the same time.
+    When it is lost within the `with`, whoever notices first, `on_lost` is called once, from the background thread and with the
+    reason's code. `lost` is set just before. A request on its way may delay both, never `held`.
     """
 
     def __init__(
@@ -247,14 +248,14 @@ class Seat:
                 return
             self.reason = reason
             self.lost.set()
-        self._stop.set()
-        if self._on_lost is not None:
-            self._on_lost(reason)
+        self._stop.set()  # the background thread tells it
 
     def _run(self) -> None:
         # A machine that slept wakes up here late: then `held` sees it before any heartbeat is sent.
         while not self._stop.wait(min(self.pause(), 60.0)):
             self.beat()
+        if self.lost.is_set() and self._on_lost is not None:
+            self._on_lost(self.reason)
 
     def __enter__(self) -> Self:
         try:
@@ -286,8 +287,8 @@ class Seat:
     def borrow(self, days: int) -> str:
         """Takes the seat offline for some days, and returns the signed lease to be kept (`borrowed_until` reads it).
 
-        Leaving the `with` does not free it; `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable,
-        Untrusted.
+        There are no heartbeats any more; within the `with`, `on_lost` tells its end. Leaving the `with` does not free it;
+        `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable, Untrusted.
         """
         with self._turn:
             sent = self._now()
@@ -302,7 +303,7 @@ class Seat:
         return lease
 
     def give_back(self) -> None:
-        """Returns a borrowed seat before its end. Raises Refused, Unreachable."""
+        """Returns a borrowed seat before its end; it is lost then (`RETURNED`). Raises Refused, Unreachable."""
         with self._turn:
             try:
                 self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/return")

@@ -88,6 +88,34 @@ def desk(site: Site, seat_cloud: SeatCloud) -> SeatDesk:
     return SeatDesk(site.home, vendor, settings.Settings(), machine, http=httpx.MockTransport(seat_cloud))
 
 
+class Bell(threading.Event):
+    """What the background thread sleeps on: time passes instead."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self._site = site
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        if not self.is_set():
+            self._site.pass_time(timeout)
+        return self.is_set()
+
+
+@pytest.fixture
+def watch(site: Site) -> Callable[[Seat], None]:
+    """Does what the background thread does until it ends."""
+
+    def run(seat: Seat) -> None:
+        bell = Bell(site)
+        if seat._stop.is_set():
+            bell.set()
+        seat._stop = bell
+        seat._run()
+
+    return run
+
+
 @pytest.fixture
 def taken(desk: SeatDesk) -> Callable[..., Seat]:
     def take(on_lost: Callable[[str], object] | None = None) -> Seat:
@@ -134,26 +162,24 @@ def test_the_lease_is_counted_from_before_the_request_was_sent_and_the_wall_cloc
 
 
 def test_a_machine_that_slept_over_its_lease_asks_for_nothing_and_knows(
-    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud, watch: Callable[[Seat], None]
 ) -> None:
     told: list[str] = []
     seat = taken(told.append)
     site.computer.monotonic += 3600
-    seat.beat()
-    seat.beat()
+    watch(seat)
     assert seat_cloud.methods == ["POST"]
     assert told == ["LEASE_ENDED"]
     assert seat.lost.is_set()
 
 
 def test_a_seat_that_the_cloud_took_back_is_lost_at_once(
-    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud, watch: Callable[[Seat], None]
 ) -> None:
     told: list[str] = []
     seat = taken(told.append)
-    site.pass_time(200)
     seat_cloud.trouble = [problem(410, "SEAT_LOST")]
-    seat.beat()
+    watch(seat)
     assert not seat.held
     assert told == ["SEAT_LOST"]
     seat.close()
@@ -336,6 +362,57 @@ def test_a_seat_is_not_borrowed_for_no_time_at_all(
     with pytest.raises(Untrusted):
         seat.borrow(3)
     assert not seat.borrowed
+
+
+def test_the_end_of_a_borrowed_seat_is_told_when_it_comes(
+    site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud, watch: Callable[[Seat], None]
+) -> None:
+    told: list[tuple[str, float]] = []
+    seat = taken(lambda reason: told.append((reason, site.cloud.now)))
+    seat.borrow(2)
+    watch(seat)
+    ((reason, at),) = told
+    assert reason == "LEASE_ENDED"
+    assert -2 <= at - NOON - 2 * 86_400 <= 0
+    assert seat.lost.is_set()
+    assert seat_cloud.methods == ["POST", "POST"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "lose"),
+    [
+        ("LEASE_ENDED", lambda site, seat: (site.pass_time(600), seat.held)),
+        ("LEASE_ENDED", lambda site, seat: (seat.borrow(1), site.pass_time(86_400), seat.held)),
+        ("RETURNED", lambda site, seat: (seat.borrow(1), seat.give_back())),
+        ("SEAT_LOST", lambda site, seat: (site.pass_time(200), seat.beat())),
+    ],
+)
+def test_whoever_notices_the_loss_the_background_thread_tells_it(
+    site: Site, desk: SeatDesk, seat_cloud: SeatCloud, reason: str, lose: Callable[[Site, Seat], object]
+) -> None:
+    told: list[tuple[str, str]] = []
+    done = threading.Event()
+
+    def on_lost(reason: str) -> None:
+        told.append((reason, threading.current_thread().name))
+        done.set()
+
+    with Seat(desk, ASK, on_lost, jitter=lambda: 1.0) as seat:
+        if reason == "SEAT_LOST":
+            seat_cloud.trouble = [problem(410, "SEAT_LOST")]
+        lose(site, seat)
+        assert done.wait(PATIENCE)
+        assert not seat.held
+    assert told == [(reason, "license-manager-seat")]
+
+
+def test_a_seat_that_is_closed_tells_nothing(site: Site, desk: SeatDesk) -> None:
+    told: list[str] = []
+    with Seat(desk, ASK, told.append) as seat:
+        pass
+    site.pass_time(600)
+    assert not seat.held
+    assert told == []
 
 
 @pytest.mark.parametrize("items", [None, 7, "x", [7], [{"application": "erp"}], {"application": "erp"}])
