@@ -18,6 +18,7 @@ import random
 import secrets
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -138,12 +139,21 @@ class SeatDesk(Manager):
                 return str(each["pool_id"])
         raise Refused("NOT_FOUND", texts.NO_SEATS.format(what=pool_or_application), status=404)
 
+    def note_failure(self, reason: str, error: Exception) -> None:
+        """Writes to the log that the product failed when its seat was lost: by what error and where, not what it said."""
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} ({Path(last.filename).name}:{last.lineno})"
+        with suppress(LicenseManagerError, OSError), self.home.locked(10):
+            detail = texts.ON_LOST_FAILED.format(reason=reason, error=where)
+            self._log("seat", "failed", "ON_LOST_FAILED", detail, None, self.machine.wall())
+
 
 class Seat:
     """A seat, held while the lease lasts. Use as a context manager; `seat()` makes one.
 
     When it is lost within the `with`, whoever notices first, `on_lost` is called once, from the background thread and with the
-    reason's code. `lost` is set just before. A request on its way may delay both, never `held`.
+    reason's code. `lost` is set just before. A request on its way may delay both, never `held`. What `on_lost` raises is
+    written to the License Manager's log.
     """
 
     def __init__(
@@ -255,7 +265,10 @@ class Seat:
         while not self._stop.wait(min(self.pause(), 60.0)):
             self.beat()
         if self.lost.is_set() and self._on_lost is not None:
-            self._on_lost(self.reason)
+            try:
+                self._on_lost(self.reason)
+            except Exception as error:  # the product's own; the seat is lost all the same
+                self._desk.note_failure(self.reason, error)
 
     def __enter__(self) -> Self:
         try:

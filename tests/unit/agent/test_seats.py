@@ -13,7 +13,7 @@ import httpx
 import jwt
 import license_manager
 import pytest
-from license_manager import profile, settings, trust
+from license_manager import journal, profile, settings, trust
 from license_manager.errors import Refused, Unreachable, Untrusted
 from license_manager.seats import Seat, SeatDesk, Station, browser, this_station
 
@@ -413,6 +413,24 @@ def test_a_seat_that_is_closed_tells_nothing(site: Site, desk: SeatDesk) -> None
     site.pass_time(600)
     assert not seat.held
     assert told == []
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_product_that_fails_when_its_seat_is_lost_is_written_down_and_the_seat_stays_lost(
+    site: Site, desk: SeatDesk
+) -> None:
+    def on_lost(reason: str) -> None:
+        raise ValueError("password=hunter2")
+
+    with Seat(desk, ASK, on_lost, jitter=lambda: 1.0) as seat:
+        site.pass_time(600)
+        assert not seat.held
+    assert seat.lost.is_set()
+    entry = journal.entries(site.home)[-1]
+    assert (entry["command"], entry["result"], entry["code"]) == ("seat", "failed", "ON_LOST_FAILED")
+    assert "LEASE_ENDED" in entry["detail"]
+    assert "ValueError (test_seats.py:" in entry["detail"]
+    assert "hunter2" not in entry["detail"]
 
 
 @pytest.mark.parametrize("items", [None, 7, "x", [7], [{"application": "erp"}], {"application": "erp"}])
