@@ -130,10 +130,12 @@ class SeatDesk(Manager):
         return False
 
     def pool(self, pool_or_application: str) -> str:
-        """The pool with this id, or the one for this application. Raises Refused (`NOT_FOUND`)."""
+        """The pool with this id, or the one for this application. Raises Refused (`NOT_FOUND`; `KEY_MISSING` where the customer
+        has no activation key at all), Unreachable, NotActivated."""
         if pool_or_application.startswith("pool_"):
             return pool_or_application
-        items = self.ask("GET", "/v1/pools").get("items")
+        query = urlencode({"application": pool_or_application}, quote_via=quote)
+        items = self.ask("GET", f"/v1/pools?{query}").get("items")
         for each in items if isinstance(items, list) else []:
             if isinstance(each, dict) and each.get("application") == pool_or_application and each.get("pool_id"):
                 return str(each["pool_id"])
@@ -373,8 +375,9 @@ def seat(
         "terminal": where.terminal,
         "session": where.session,
         "user_code": where.user_code or user_code,
-        "module": module,
-        "instance": instance or f"{os.getpid()}-{secrets.token_hex(3)}",
+        # As the cloud keeps them: heartbeats and closing name the same ones.
+        "module": module.strip(),
+        "instance": (instance or "").strip() or f"{os.getpid()}-{secrets.token_hex(3)}",
         **({"share_secret": share_secret} if share_secret else {}),
     }
     return Seat(at_desk, ask, on_lost)

@@ -449,6 +449,36 @@ def test_an_application_is_looked_up_and_a_pool_id_is_not(desk: SeatDesk, seat_c
         desk.pool("crm")
 
 
+def test_the_pool_of_an_application_is_asked_for_by_its_name(desk: SeatDesk, seat_cloud: SeatCloud) -> None:
+    with pytest.raises(Refused):
+        desk.pool("erp & più=1")
+    assert seat_cloud.requests[-1].url.raw_path == b"/v1/pools?application=erp%20%26%20pi%C3%B9%3D1"
+    assert desk.pool("erp") == "pool_9"
+
+
+def test_where_there_is_no_key_at_all_the_vendor_s_sentence_says_so(desk: SeatDesk, seat_cloud: SeatCloud) -> None:
+    seat_cloud.trouble = [problem(403, "KEY_MISSING")]
+    with pytest.raises(Refused) as refused:
+        desk.pool("erp")
+    assert (refused.value.code, str(refused.value)) == ("KEY_MISSING", "No.")
+
+
+def test_a_module_is_called_the_same_in_all_requests(
+    site: Site, desk: SeatDesk, seat_cloud: SeatCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("license_manager.seats.desk", lambda home: desk)
+    seat = license_manager.seat(
+        "erp", company_tax_id="IT1", module=" billing\n", station=Station("u", "t"), instance=" 1 "
+    )
+    with seat:
+        site.pass_time(250)
+        seat.beat()
+    taken, kept, closed = seat_cloud.requests[1:]
+    said = json.loads(taken.content)
+    assert (said["module"], said["instance"]) == ("billing", "1")
+    assert kept.url.query == closed.url.query == b"module=billing&instance=1"
+
+
 @pytest.mark.parametrize(
     ("environ", "session"),
     [
