@@ -32,10 +32,10 @@ import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from . import profile, settings, trust
-from .errors import LicenseManagerError, NotActivated, Refused, Unreachable, Untrusted
+from .errors import LicenseManagerError, NotActivated, Refused, StateDamaged, Unreachable, Untrusted
 from .home import Home, locate
 from .machine import Machine
-from .manager import PRIMARY, Manager
+from .manager import PRIMARY, Manager, usable
 from .texts import texts
 from .transport import Reply
 
@@ -89,11 +89,13 @@ class SeatDesk(Manager):
     _skew = 0.0
 
     def token(self) -> str:
-        """A seat token for a station: good for ten minutes. Raises NotActivated."""
-        state = self.state()
+        """A seat token for a station: good for ten minutes. Raises NotActivated, StateDamaged."""
+        state = usable(self.state())
         if state.server_token is None or state.private_key is None:
             raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
         claims = trust.peek(state.server_token)
+        if not isinstance(claims.get("sub"), str) or not isinstance(claims.get("cus"), str):
+            raise StateDamaged("STATE_DAMAGED", texts.STATE_DAMAGED)
         now = int(self.machine.wall() + self._skew)
         said = {"iss": claims["sub"], "cus": claims["cus"], "aud": "seats", "iat": now, "exp": now + TOKEN_LIFE}
         key: Any = load_pem_private_key(state.private_key.encode(), None)
@@ -170,7 +172,7 @@ class Seat:
         self._on_lost = on_lost
         self._jitter = jitter
         #: Held from before a request of this seat is sent until its answer is taken over: no answer overtakes another.
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         #: Never held for long: `held` takes it.
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -324,7 +326,7 @@ class Seat:
                 self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/return")
             finally:
                 self._desk.__exit__()  # behind the `with`, nobody else closes the connection
-        self._lose("RETURNED")
+            self._lose("RETURNED")
 
 
 def _lent(lease: object) -> int | None:

@@ -293,6 +293,23 @@ def test_no_request_of_a_seat_overtakes_a_heartbeat(
     assert len(seat_cloud.requests) == 3
 
 
+def test_a_signal_s_handler_may_close_the_seat_in_the_middle_of_a_request(
+    taken: Callable[..., Seat], seat_cloud: SeatCloud
+) -> None:
+    seat = taken()
+
+    def interrupted() -> None:
+        seat_cloud.meanwhile = lambda: None
+        seat.close()
+
+    seat_cloud.meanwhile = interrupted
+    running = threading.Thread(target=lambda: seat.borrow(1), daemon=True)
+    running.start()
+    running.join(PATIENCE)
+    assert not running.is_alive()
+    assert seat_cloud.methods == ["POST", "POST", "DELETE"]
+
+
 def test_a_borrowed_seat_sends_no_heartbeat_and_closing_leaves_it(
     site: Site, taken: Callable[..., Seat], seat_cloud: SeatCloud
 ) -> None:
@@ -413,6 +430,24 @@ def test_a_seat_that_is_closed_tells_nothing(site: Site, desk: SeatDesk) -> None
     site.pass_time(600)
     assert not seat.held
     assert told == []
+
+
+@pytest.mark.parametrize(
+    "damage", [{"private_key": "x"}, {"private_key": None}, {"server_token": "x"}, {"high_water": "x"}]
+)
+def test_files_that_are_damaged_meanwhile_end_no_background_thread(
+    site: Site,
+    taken: Callable[..., Seat],
+    seat_cloud: SeatCloud,
+    watch: Callable[[Seat], None],
+    damage: dict[str, object],
+) -> None:
+    told: list[str] = []
+    seat = taken(told.append)
+    site.edit_state(**damage)
+    watch(seat)
+    assert told == ["LEASE_ENDED"]
+    assert seat_cloud.methods == ["POST"]
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
