@@ -172,6 +172,7 @@ class Seat:
         self._on_lost = on_lost
         self._jitter = jitter
         #: Held from before a request of this seat is sent until its answer is taken over: no answer overtakes another.
+        #: The same thread gets in again: a signal's handler may close the seat in the middle of a request.
         self._turn = threading.RLock()
         #: Never held for long: `held` takes it.
         self._lock = threading.RLock()
