@@ -513,7 +513,7 @@ class Manager:
         self.home.prepare()
         with self.home.locked(LOCK_TIMEOUT):
             try:
-                state = _usable(states.load(self.home))
+                state = usable(states.load(self.home))
             except StateDamaged as error:
                 copy = states.set_damaged_aside(self.home, self.machine.wall())
                 kept = texts.DAMAGED_KEPT.format(copy=copy)
@@ -894,7 +894,7 @@ def _retention(state: State) -> int:
     return int(state.labels.get("log_retention_days") or journal.DEFAULT_RETENTION_DAYS)
 
 
-def _usable(state: State) -> State:
+def usable(state: State) -> State:
     """The same state, if its keys are keys. Raises StateDamaged."""
     try:
         if state.private_key is not None:

@@ -12,11 +12,13 @@ the seat ends here no later than in the cloud. Once it is lost it stays lost; as
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import secrets
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,10 +32,10 @@ import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from . import profile, settings, trust
-from .errors import LicenseManagerError, NotActivated, Refused, Unreachable, Untrusted
+from .errors import LicenseManagerError, NotActivated, Refused, StateDamaged, Unreachable, Untrusted
 from .home import Home, locate
 from .machine import Machine
-from .manager import PRIMARY, Manager
+from .manager import PRIMARY, Manager, usable
 from .texts import texts
 from .transport import Reply
 
@@ -87,11 +89,13 @@ class SeatDesk(Manager):
     _skew = 0.0
 
     def token(self) -> str:
-        """A seat token for a station: good for ten minutes. Raises NotActivated."""
-        state = self.state()
+        """A seat token for a station: good for ten minutes. Raises NotActivated, StateDamaged."""
+        state = usable(self.state())
         if state.server_token is None or state.private_key is None:
             raise NotActivated("NOT_ACTIVATED", texts.NOT_ACTIVATED_YET)
         claims = trust.peek(state.server_token)
+        if not isinstance(claims.get("sub"), str) or not isinstance(claims.get("cus"), str):
+            raise StateDamaged("STATE_DAMAGED", texts.STATE_DAMAGED)
         now = int(self.machine.wall() + self._skew)
         said = {"iss": claims["sub"], "cus": claims["cus"], "aud": "seats", "iat": now, "exp": now + TOKEN_LIFE}
         key: Any = load_pem_private_key(state.private_key.encode(), None)
@@ -128,20 +132,32 @@ class SeatDesk(Manager):
         return False
 
     def pool(self, pool_or_application: str) -> str:
-        """The pool with this id, or the one for this application. Raises Refused (`NOT_FOUND`)."""
+        """The pool with this id, or the one for this application. Raises Refused (`NOT_FOUND`; `KEY_MISSING` where the customer
+        has no activation key at all), Unreachable, NotActivated."""
         if pool_or_application.startswith("pool_"):
             return pool_or_application
-        items = self.ask("GET", "/v1/pools").get("items")
+        query = urlencode({"application": pool_or_application}, quote_via=quote)
+        items = self.ask("GET", f"/v1/pools?{query}").get("items")
         for each in items if isinstance(items, list) else []:
             if isinstance(each, dict) and each.get("application") == pool_or_application and each.get("pool_id"):
                 return str(each["pool_id"])
         raise Refused("NOT_FOUND", texts.NO_SEATS.format(what=pool_or_application), status=404)
 
+    def note_failure(self, reason: str, error: Exception) -> None:
+        """Writes to the log that the product failed when its seat was lost: by what error and where, not what it said."""
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} ({Path(last.filename).name}:{last.lineno})"
+        with suppress(LicenseManagerError, OSError), self.home.locked(10):
+            detail = texts.ON_LOST_FAILED.format(reason=reason, error=where)
+            self._log("seat", "failed", "ON_LOST_FAILED", detail, None, self.machine.wall())
+
 
 class Seat:
     """A seat, held while the lease lasts. Use as a context manager; `seat()` makes one.
 
-    `on_lost` is called once, from the background thread, with the reason's code; `lost` is set at the same time.
+    When it is lost within the `with`, whoever notices first, `on_lost` is called once, from the background thread and with the
+    reason's code. `lost` is set just before. A request on its way may delay both, never `held`. What `on_lost` raises is
+    written to the License Manager's log.
     """
 
     def __init__(
@@ -155,6 +171,10 @@ class Seat:
         self._ask = dict(ask)
         self._on_lost = on_lost
         self._jitter = jitter
+        #: Held from before a request of this seat is sent until its answer is taken over: no answer overtakes another.
+        #: The same thread gets in again: a signal's handler may close the seat in the middle of a request.
+        self._turn = threading.RLock()
+        #: Never held for long: `held` takes it.
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -185,8 +205,9 @@ class Seat:
 
     def take(self) -> None:
         """Leases the seat. Raises Refused (`SEAT_LIMIT_REACHED` with `in_use`, `capacity`, `retry_after`), Unreachable."""
-        sent = self._now()
-        self._took(self._desk.ask("POST", "/v1/seats", self._ask), sent)
+        with self._turn:
+            sent = self._now()
+            self._took(self._desk.ask("POST", "/v1/seats", self._ask), sent)
 
     def _took(self, answer: Mapping[str, Any], sent: float) -> None:
         seconds, seat_id = answer.get("lease_seconds"), answer.get("seat_id")
@@ -207,8 +228,11 @@ class Seat:
 
     def beat(self) -> None:
         """One heartbeat, if it is due and the lease has not ended. Never raises: what goes wrong shows in `held`."""
-        if not self.held or self._now() < self._beat_at:
-            return
+        with self._turn:
+            if self.held and self._now() >= self._beat_at:
+                self._beat()
+
+    def _beat(self) -> None:
         sent = self._now()
         query = urlencode({"module": self._ask["module"], "instance": self._ask["instance"]})
         try:
@@ -239,14 +263,17 @@ class Seat:
                 return
             self.reason = reason
             self.lost.set()
-        self._stop.set()
-        if self._on_lost is not None:
-            self._on_lost(reason)
+        self._stop.set()  # the background thread tells it
 
     def _run(self) -> None:
         # A machine that slept wakes up here late: then `held` sees it before any heartbeat is sent.
         while not self._stop.wait(min(self.pause(), 60.0)):
             self.beat()
+        if self.lost.is_set() and self._on_lost is not None:
+            try:
+                self._on_lost(self.reason)
+            except Exception as error:  # the product's own; the seat is lost all the same
+                self._desk.note_failure(self.reason, error)
 
     def __enter__(self) -> Self:
         try:
@@ -268,36 +295,50 @@ class Seat:
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=90)
-        if not self.lost.is_set() and self.seat_id and not self.borrowed:
-            query = urlencode({"module": self._ask["module"], "instance": self._ask["instance"]})
-            with suppress(LicenseManagerError, OSError):
-                self._desk.ask("DELETE", f"/v1/seats/{quote(self.seat_id, safe='')}?{query}")
-        self._desk.__exit__()
+        with self._turn:
+            if not self.lost.is_set() and self.seat_id and not self.borrowed:
+                query = urlencode({"module": self._ask["module"], "instance": self._ask["instance"]})
+                with suppress(LicenseManagerError, OSError):
+                    self._desk.ask("DELETE", f"/v1/seats/{quote(self.seat_id, safe='')}?{query}")
+            self._desk.__exit__()
 
     def borrow(self, days: int) -> str:
         """Takes the seat offline for some days, and returns the signed lease to be kept (`borrowed_until` reads it).
 
-        Leaving the `with` does not free it; `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable,
-        Untrusted.
+        There are no heartbeats any more; within the `with`, `on_lost` tells its end. Leaving the `with` does not free it;
+        `give_back` does. Raises Refused (`BORROWING_NOT_ALLOWED`), Unreachable, Untrusted.
         """
-        answer = self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/borrow", {"days": days})
-        try:
-            until = datetime.fromisoformat(str(answer.get("borrowed_until"))).timestamp()
-        except (ValueError, OverflowError) as error:
-            raise Untrusted("OTHER_CONTENT", texts.TOKEN_INVALID) from error
-        self._stop.set()
-        with self._lock:
-            self.borrowed = True
-            self._ends = self._now() + max(0.0, until - self._desk.machine.wall() - self._desk._skew)
-        return str(answer.get("lease") or "")
+        with self._turn:
+            sent = self._now()
+            answer = self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/borrow", {"days": days})
+            lease, seconds = answer.get("lease"), _lent(answer.get("lease"))
+            if not isinstance(lease, str) or seconds is None:
+                raise Untrusted("OTHER_CONTENT", texts.TOKEN_INVALID)
+            with self._lock:
+                self.borrowed = True
+                self._ends = sent + seconds
+                self._beat_at = math.inf
+        return lease
 
     def give_back(self) -> None:
-        """Returns a borrowed seat before its end. Raises Refused, Unreachable."""
-        try:
-            self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/return")
-        finally:
-            self._desk.__exit__()  # behind the `with`, nobody else closes the connection
-        self._lose("RETURNED")
+        """Returns a borrowed seat before its end; it is lost then (`RETURNED`). Raises Refused, Unreachable."""
+        with self._turn:
+            try:
+                self._desk.ask("POST", f"/v1/seats/{quote(self.seat_id, safe='')}/return")
+            finally:
+                self._desk.__exit__()  # behind the `with`, nobody else closes the connection
+            self._lose("RETURNED")
+
+
+def _lent(lease: object) -> int | None:
+    """For how many seconds from now a lease just signed lends its seat; None for what is no lease.
+
+    Both ends are by the cloud's clock, whatever this machine's says. Up to a second of the one in which it was signed was over.
+    The signature doesn't matter here, no more than that of any answer about a seat; `borrowed_until` checks it.
+    """
+    claims = trust.peek(lease) if isinstance(lease, str) else {}
+    signed, ends = (_whole(claims.get(name)) for name in ("iat", "exp"))
+    return ends - signed - 1 if 0 < signed < ends else None
 
 
 def _whole(value: object) -> int:
@@ -337,8 +378,9 @@ def seat(
         "terminal": where.terminal,
         "session": where.session,
         "user_code": where.user_code or user_code,
-        "module": module,
-        "instance": instance or f"{os.getpid()}-{secrets.token_hex(3)}",
+        # As the cloud keeps them: heartbeats and closing name the same ones.
+        "module": module.strip(),
+        "instance": (instance or "").strip() or f"{os.getpid()}-{secrets.token_hex(3)}",
         **({"share_secret": share_secret} if share_secret else {}),
     }
     return Seat(at_desk, ask, on_lost)

@@ -60,6 +60,7 @@ class Texts:
     WRONG_NONCE = _("The answer is signed, but it belongs to another request.")
     WRONG_INSTALLATION = _("The answer is signed, but it is about another installation.")
     NO_SEATS = _("There are no seats for {what} here.")
+    ON_LOST_FAILED = _("The seat was lost ({reason}), and the product failed when it was told: {error}.")
     WRONG_KEY_BINDING = _("The answer is signed, but it is bound to another key than this server's.")
     OLDER_SEQUENCE = _("The answer is older than one that was accepted before.")
     ALREADY_EXPIRED = _("The answer had run out before it came.")
