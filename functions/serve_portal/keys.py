@@ -13,7 +13,8 @@ from licensing.contract_keys import CompanyChange, NewKey
 from licensing.customers import account_for
 from licensing.errors import LicensingError, NotFound, TemporarilyUnavailable
 from licensing.http.pages import Visit, attachment, explain, form, page, see_other, visit
-from licensing.rules.accounts import Account, pool_id
+from licensing.rules.accounts import Account, Customer, pool_id
+from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE, LONGEST_BORROWING, LONGEST_LEASE, SHORTEST_LEASE
 from licensing.store.vendor import catalogue
 
 from functions.serve_portal import forms
@@ -23,6 +24,9 @@ router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 _KEYS = "/portal/customers/<customer_id>/keys"
 _MOST_KEYS = 10
 _DAYS = 365
+_FIELDS = (
+    "companies", "concurrent", "company_quota", "support", "first_day", "days", "group", "lease_seconds", "borrow_days",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +198,11 @@ def new(customer_id: str) -> Response[str]:
         "support": ", ".join(key.support) if key else "",
         "first_day": customer.today(here.now).isoformat(),
         "days": str(_DAYS),
+        "group": key.group if key else "",
+        "lease_seconds": str(key.lease_seconds if key else DEFAULT_LEASE),
+        "borrow_days": str(key.borrow_days if key else BORROW_DAYS),
     }
-    return page(here, "key_new", customer=customer, typed=typed)
+    return _form(here, customer, typed)
 
 
 @router.post(_KEYS + "/new")
@@ -210,11 +217,23 @@ def issue(customer_id: str) -> Response[str]:
     except LicensingError as error:
         if error.status != 422:
             raise
-        names = ("companies", "concurrent", "company_quota", "support", "first_day", "days")
-        typed = {name: fields.get(name, "") for name in names}
-        said = explain(here.language, error)
-        return page(here, "key_new", error.status, customer=account.customer, typed=typed, error=said)
+        return _form(here, account.customer, {name: fields.get(name, "") for name in _FIELDS}, error)
     return see_other(here, f"/portal/customers/{customer_id}/keys", "key-issued")
+
+
+def _form(
+    here: Visit, customer: Customer, typed: Mapping[str, str], error: LicensingError | None = None
+) -> Response[str]:
+    return page(
+        here,
+        "key_new",
+        error.status if error else 200,
+        customer=customer,
+        typed=typed,
+        leases=(SHORTEST_LEASE, LONGEST_LEASE),
+        longest_borrowing=LONGEST_BORROWING,
+        error=explain(here.language, error) if error else None,
+    )
 
 
 def _terms(here: Visit, account: Account, fields: Mapping[str, str]) -> Terms:
@@ -241,6 +260,9 @@ def _terms(here: Visit, account: Account, fields: Mapping[str, str]) -> Terms:
         "support": [each.strip() for each in fields.get("support", "").split(",") if each.strip()],
         "first_day": first_day,
         "last_day": last_day,
+        "group": fields.get("group", ""),
+        "lease_seconds": forms.whole(fields.get("lease_seconds", ""), 0, 10**8, -1),
+        "borrow_days": forms.whole(fields.get("borrow_days", ""), 0, 10**8, -1),
     })  # fmt: skip
     return activation_keys.terms_of(body)
 

@@ -109,7 +109,7 @@ BODIES: dict[str, Any] = {
         "do": "create", "tax_id": "BR12345678000195", "name": "Officine Brasil",
     },
     "POST /portal/customers/{customer_id}/keys/new": {
-        "companies": f"{TAX_ID} Officine", "concurrent": "erp 6", "days": "365",
+        "companies": f"{TAX_ID} Officine", "concurrent": "erp 6", "days": "365", "lease_seconds": "600", "borrow_days": "30",
     },
     "POST /portal/customers/{customer_id}/pools/{pool_id}/release": lambda values: {"seat_id": values["seat_id"]},
     "POST /portal/webhooks": {"url": "https://crm.aurora.example/licensing"},

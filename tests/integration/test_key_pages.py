@@ -186,6 +186,7 @@ def test_a_key_is_issued_looked_at_and_imported_in_the_portal(cloud: Cloud, cust
     marta = Browser(cloud).signed_in(MARTA)
     marta.get(f"{home}/keys/new")
     sent = {"companies": f"{TAX_ID} Officine\n{SECOND} Spagna", "concurrent": "web-chat 6", "days": "365"}
+    sent |= {"lease_seconds": "600", "borrow_days": "30"}
     marta.post(f"{home}/keys/new", sent | {"concurrent": "web-chat none"})
     assert "Something is missing or not valid: Seats." in marta.text
     marta.post(f"{home}/keys/new", sent)
@@ -255,3 +256,35 @@ def test_the_demo_has_a_key_to_import(cloud: Cloud) -> None:
     found = activation_keys.preview(customer_id, text, cloud.now)
     assert found.current
     assert (len(found.changes.added), len(found.changes.changed), found.seats()) == (1, 1, [("web-chat", 6, 8)])
+
+
+def test_the_next_key_begins_with_all_that_the_last_one_says(cloud: Cloud, customer_id: str) -> None:
+    """Group, lease time and borrowing too: a key of another group could not even be imported."""
+    imported(cloud, customer_id, group="nord", lease_seconds=86_400, borrow_days=0)
+    home = f"/portal/customers/{customer_id}"
+    marta = Browser(cloud).signed_in(MARTA)
+    marta.get(f"{home}/keys/new")
+    shown = marta.inputs()
+    assert (shown["group"], shown["lease_seconds"], shown["borrow_days"]) == ("nord", "86400", "0")
+    for limits in ('min="60" max="86400"', 'min="0" max="365"', 'maxlength="64"'):
+        assert limits in marta.page
+    shown |= {"companies": f"{TAX_ID} Officine", "concurrent": "web-chat 6"}
+    for name, wrong in (("lease_seconds", "59"), ("lease_seconds", ""), ("borrow_days", "366"), ("borrow_days", "x")):
+        marta.post(f"{home}/keys/new", shown | {name: wrong})
+        assert "Something is missing or not valid" in marta.text
+        assert marta.inputs()[name] == wrong
+    marta.post(f"{home}/keys/new", shown)
+    assert "The key is issued." in marta.text
+    newest = activation_keys.issued(customer_id)[0]
+    assert (newest.key.group, newest.key.lease_seconds, newest.key.borrow_days) == ("nord", 86_400, 0)
+    found = Caller(cloud, GIULIA).call("POST", "/v1/keys/preview", {"text": newest.text})
+    assert found.status_code == 201, found.text
+
+
+def test_a_key_without_group_is_of_that_of_the_last_one(cloud: Cloud, customer_id: str) -> None:
+    issued(cloud, customer_id)
+    first = activation_keys.issued(customer_id)[0].key
+    assert first.group == customer_id
+    issued(cloud, customer_id, group="nord")
+    issued(cloud, customer_id)
+    assert activation_keys.issued(customer_id)[0].key.group == "nord"

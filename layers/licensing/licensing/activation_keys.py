@@ -55,7 +55,8 @@ _DUE_KEPT = timedelta(days=60)
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the vendor puts into a key. ``companies`` are names by tax id, ``concurrent`` seats by application; ``support`` are
-    user codes, or prefixes that end in ``*``. Times are days of the customer's calendar, the last one included.
+    user codes, or prefixes that end in ``*``. Times are days of the customer's calendar, the last one included. Without ``group``
+    it is that of the customer's last key; of the first one, a group of the customer's own.
     """
 
     companies: Mapping[str, str]
@@ -124,7 +125,8 @@ def issue(customer_id: str, terms: Terms, by: Origin, now: datetime, also: AlsoK
         key = Key(
             key_id=identity.new_id("key", now),
             customer_id=customer_id,
-            group=terms.group or customer_id,
+            # A key of another group could not be imported.
+            group=terms.group or (before[-1].key.group if before else customer_id),
             serial=before[-1].key.serial + 1 if before else 1,
             companies=companies,
             first_day=terms.first_day,

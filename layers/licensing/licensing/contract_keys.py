@@ -9,7 +9,14 @@ from pydantic import Field, StringConstraints, model_validator
 from licensing.contract import Answer, Body, Day, Flag, Text, example
 from licensing.contract_orders import TaxId
 from licensing.rules.activation_keys import Key
-from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE, LONGEST_LEASE, MOST_SEATS, SHORTEST_LEASE
+from licensing.rules.seats import (
+    BORROW_DAYS,
+    DEFAULT_LEASE,
+    LONGEST_BORROWING,
+    LONGEST_LEASE,
+    MOST_SEATS,
+    SHORTEST_LEASE,
+)
 
 MOST_COMPANIES = 2000
 
@@ -68,9 +75,11 @@ class NewKey(Body):
     support: Annotated[tuple[SupportUser, ...], Field(max_length=50)] = ()
     first_day: Day
     last_day: Day
-    group: Annotated[Text, StringConstraints(max_length=64)] = ""
+    group: Annotated[
+        Text, StringConstraints(max_length=64), Field(description="Empty: that of the customer's last key.")
+    ] = ""
     lease_seconds: Annotated[int, Field(strict=True, ge=SHORTEST_LEASE, le=LONGEST_LEASE)] = DEFAULT_LEASE
-    borrow_days: Annotated[int, Field(strict=True, ge=0, le=365)] = BORROW_DAYS
+    borrow_days: Annotated[int, Field(strict=True, ge=0, le=LONGEST_BORROWING)] = BORROW_DAYS
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
