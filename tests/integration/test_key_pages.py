@@ -288,3 +288,19 @@ def test_a_key_without_group_is_of_that_of_the_last_one(cloud: Cloud, customer_i
     issued(cloud, customer_id, group="nord")
     issued(cloud, customer_id)
     assert activation_keys.issued(customer_id)[0].key.group == "nord"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+def test_a_key_file_is_read_as_editors_save_it(cloud: Cloud, customer_id: str, encoding: str) -> None:
+    _, text = issued(cloud, customer_id)
+    saved = text.replace("\n", "\r\n")
+    content = saved.encode(encoding) if encoding.startswith("utf-8") else f"\ufeff{saved}".encode(encoding)
+    giulia = Browser(cloud).signed_in(GIULIA)
+    giulia.get(f"/portal/customers/{customer_id}/keys")
+    answer = cloud.http.post(
+        f"{giulia.origin}/portal/customers/{customer_id}/keys/preview",
+        data={"form_token": giulia.form_token, "key": ""},
+        files={"key_file": ("key.txt", content, "text/plain")},
+        headers={"origin": giulia.origin, "cookie": f"__Host-session={giulia.cookie}"},
+    )
+    assert "What this key changes" in answer.text
