@@ -1,6 +1,8 @@
 """Activation keys, the companies that they name, and pools as people see them (C1, C7-C10, F5)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -43,8 +45,6 @@ from licensing.errors import (
     KeyMixedGroups,
     KeyNotYetValid,
     KeyRenewalTooEarly,
-    KeySignatureInvalid,
-    KeySuperseded,
     LicensingError,
     NotFound,
     PreviewStale,
@@ -63,13 +63,12 @@ from licensing.rules.seat_use import SLOT
 from licensing.rules.tax_ids import normalize
 from licensing.store import seats as seat_store
 from licensing.store.idempotency import Keep
+from licensing.store.vendor import cached as vendor_settings
 
 app = api()
 
 _SECURITY: list[dict[str, list[str]]] = [{"user_token": []}]
 _ANY: tuple[type[LicensingError], ...] = (Unauthorized, Forbidden, TemporarilyUnavailable)
-#: What a key's text may be refused for (C9).
-_OF_KEYS = (KeySignatureInvalid, KeyMixedGroups, KeyForeignCompany, KeyExpired, KeyNotYetValid, KeySuperseded)
 #: What a company may be refused for (C10).
 _OF_COMPANIES = (KeyMissing, KeyForeignCompany, KeyExpired, KeyNotYetValid, TaxIdInvalid)
 
@@ -198,20 +197,31 @@ def key_file(key_id: KeyId) -> Response[str]:
     security=_SECURITY,
     responses={
         201: document(PreviewAnswer, "What would change. Good for an hour, while no other key is imported."),
-        **problems(*_ANY, NotFound, *_OF_KEYS, IdempotencyKeyReused, body=True),
+        **problems(*_ANY, NotFound, *activation_keys.REFUSALS, IdempotencyKeyReused, body=True),
     },
 )
 def preview(body: Annotated[KeyText, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
     """Signature, group, companies and dates are checked; nothing is changed (C9)."""
     user, now = user_caller(app), deployment.now()
     access.require(user, "key.import")
-    customer_id = _own(user, body.customer_id) or activation_keys.read(body.text, now).customer_id
-    account_for(user, customer_id, "key.import")
-    return once(
-        app, idempotency_key, user.user_id, now,
-        lambda _: _previewed(activation_keys.preview(customer_id, body.text, now)),
-        lambda _: 201,
-    )  # fmt: skip
+    with _refused_with_contact(now):
+        customer_id = _own(user, body.customer_id) or activation_keys.read(body.text, now).customer_id
+        account_for(user, customer_id, "key.import")
+        return once(
+            app, idempotency_key, user.user_id, now,
+            lambda _: _previewed(activation_keys.preview(customer_id, body.text, now)),
+            lambda _: 201,
+        )  # fmt: skip
+
+
+@contextmanager
+def _refused_with_contact(now: datetime) -> Iterator[None]:
+    """Who is to be asked stands beside the reason (C9)."""
+    try:
+        yield
+    except activation_keys.REFUSALS as error:
+        error.members = {**error.members, "contact": asdict(vendor_settings(now).contact)}
+        raise
 
 
 def _previewed(found: KeyPreview) -> PreviewAnswer:
@@ -234,7 +244,7 @@ def _previewed(found: KeyPreview) -> PreviewAnswer:
     security=_SECURITY,
     responses={
         200: document(KeyAnswer, "It is the current key, with all its companies."),
-        **problems(*_ANY, NotFound, *_OF_KEYS, PreviewStale, IdempotencyKeyReused, body=True),
+        **problems(*_ANY, NotFound, *activation_keys.REFUSALS, PreviewStale, IdempotencyKeyReused, body=True),
     },
 )
 def import_key(body: Annotated[KeyImport, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
@@ -243,13 +253,14 @@ def import_key(body: Annotated[KeyImport, Body()], idempotency_key: IdempotencyK
     access.require(user, "key.import")
     customer_id = activation_keys.customer_of(body.preview_id)
     _, by, now = _caller(customer_id, "key.import")
-    return once(
-        app, idempotency_key, user.user_id, now,
-        lambda _: contract_keys.key_answer(
-            activation_keys.import_key(customer_id, body.preview_id, by, now, reset_peak=body.reset_peak)
-        ),
-        lambda _: 200,
-    )  # fmt: skip
+    with _refused_with_contact(now):
+        return once(
+            app, idempotency_key, user.user_id, now,
+            lambda _: contract_keys.key_answer(
+                activation_keys.import_key(customer_id, body.preview_id, by, now, reset_peak=body.reset_peak)
+            ),
+            lambda _: 200,
+        )  # fmt: skip
 
 
 @app.post(

@@ -67,6 +67,7 @@ def _page(here: Visit, account: Account, error: LicensingError | None = None, te
         ],
         text=text,
         error=explain(here.language, error) if error else None,
+        ask_vendor=isinstance(error, activation_keys.REFUSALS),
     )
 
 

@@ -1,5 +1,6 @@
 """Seats and keys over the API and in the portal: issue, preview, import, companies, live view, force release (C1, C7-C10, F5)."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from licensing import activation_keys, companies, seats
 from licensing.rules.activation_keys import key_pool_id
-from licensing.store import accounts
+from licensing.store import accounts, people
 
 from tests.support.browser import Browser
 from tests.support.cloud import TAX_ID, Cloud, Server, problem
@@ -15,6 +16,7 @@ from tests.support.seats import Pool, Station, crowd
 from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller
 
 SECOND = "ESB46102372"
+RAFAEL_S = "BR12345678000195"
 
 
 @pytest.fixture(autouse=True)
@@ -304,3 +306,61 @@ def test_a_key_file_is_read_as_editors_save_it(cloud: Cloud, customer_id: str, e
         headers={"origin": giulia.origin, "cookie": f"__Host-session={giulia.cookie}"},
     )
     assert "What this key changes" in answer.text
+
+
+def refused_texts(cloud: Cloud, customer_id: str) -> Iterator[tuple[str, str]]:
+    """Keys that are refused, each with the code; one is imported meanwhile."""
+    day = cloud.now.date()
+    _, text = issued(cloud, customer_id)
+    yield "KEY_SIGNATURE_INVALID", text.replace("A", "B")
+    ended = {"first_day": f"{day - timedelta(days=9)}", "last_day": f"{day - timedelta(days=1)}"}
+    yield "KEY_EXPIRED", issued(cloud, customer_id, **ended)[1]
+    yield "KEY_NOT_YET_VALID", issued(cloud, customer_id, first_day=f"{day + timedelta(days=1)}")[1]
+    of_rafael = people.find_by_email(RAFAEL)
+    assert of_rafael
+    yield "KEY_FOREIGN_COMPANY", issued(cloud, of_rafael.organization, companies=[{"tax_id": RAFAEL_S, "name": "B"}])[1]
+    imported(cloud, customer_id)
+    yield "KEY_SUPERSEDED", text
+    yield "KEY_MIXED_GROUPS", issued(cloud, customer_id, group="nord")[1]
+
+
+def test_a_key_is_refused_with_the_vendor_s_contact(cloud: Cloud, customer_id: str) -> None:
+    giulia, page, home = (
+        Caller(cloud, GIULIA),
+        Browser(cloud).signed_in(GIULIA),
+        f"/portal/customers/{customer_id}/keys",
+    )
+    codes = []
+    for code, text in refused_texts(cloud, customer_id):
+        answer = giulia.call("POST", "/v1/keys/preview", {"text": text})
+        assert problem(answer)[1] == code
+        assert answer.json()["contact"] == {
+            "name": "License desk", "email": "licenses@aurora.example", "phone": "+39 0584 000 100",
+            "url": "https://aurora.example/support",
+        }  # fmt: skip
+        page.get(home)
+        page.post(f"{home}/preview", {"key": text})
+        said = "Turn to the vendor: License desk, licenses@aurora.example , +39 0584 000 100, https://aurora.example/support"
+        assert said in page.text
+        codes.append(code)
+    assert sorted(codes) == sorted(each.code for each in activation_keys.REFUSALS)
+
+
+def test_a_key_that_ended_since_it_was_looked_at_is_refused_with_the_contact(cloud: Cloud, customer_id: str) -> None:
+    giulia = Caller(cloud, GIULIA)
+    _, text = issued(cloud, customer_id, last_day=f"{cloud.now.date()}")
+    cloud.set_time(f"{cloud.now.date()}T22:30:00+00:00")
+    preview = giulia.call("POST", "/v1/keys/preview", {"text": text}).json()
+    cloud.set_time(f"{cloud.now.date()}T23:10:00+00:00")  # Rome is an hour ahead
+    answer = giulia.call("POST", "/v1/keys/import", {"preview_id": preview["preview_id"], "confirm": True})
+    assert problem(answer) == (403, "KEY_EXPIRED")
+    assert answer.json()["contact"]["email"] == "licenses@aurora.example"
+
+
+def test_what_is_no_fault_of_the_key_names_no_contact(cloud: Cloud, customer_id: str) -> None:
+    giulia, home = Browser(cloud).signed_in(GIULIA), f"/portal/customers/{customer_id}/keys"
+    imported(cloud, customer_id)
+    giulia.get(home)
+    giulia.post(f"{home}/renewal")
+    assert "It can be asked for from" in giulia.text
+    assert "Turn to the vendor" not in giulia.text

@@ -21,9 +21,11 @@ from licensing.companies import require_in_force
 from licensing.contract_keys import NewKey
 from licensing.errors import (
     InvalidRequest,
+    KeyExpired,
     KeyForeignCompany,
     KeyMissing,
     KeyMixedGroups,
+    KeyNotYetValid,
     KeyRenewalTooEarly,
     KeySignatureInvalid,
     KeySuperseded,
@@ -242,6 +244,9 @@ def _verified(token: str, now: datetime) -> Key:
 
 
 # ── importing ──
+
+#: What a key's text may be refused for (C9).
+REFUSALS = (KeySignatureInvalid, KeyMixedGroups, KeyForeignCompany, KeyExpired, KeyNotYetValid, KeySuperseded)
 
 
 @dataclass(frozen=True, slots=True)
