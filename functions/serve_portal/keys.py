@@ -6,14 +6,13 @@ from datetime import date, timedelta
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
-from licensing import activation_keys, companies, key_mail, seats
+from licensing import activation_keys, companies, key_mail, pools
 from licensing.activation_keys import Terms
-from licensing.contract import PoolAnswer
-from licensing.contract_keys import CompanyChange, NewKey
+from licensing.contract_keys import CompanyChange, CustomerPool, NewKey
 from licensing.customers import account_for
-from licensing.errors import LicensingError, NotFound, TemporarilyUnavailable
+from licensing.errors import LicensingError, TemporarilyUnavailable
 from licensing.http.pages import Visit, attachment, explain, form, page, see_other, visit
-from licensing.rules.accounts import Account, Customer, pool_id
+from licensing.rules.accounts import Account, Customer
 from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE, LONGEST_BORROWING, LONGEST_LEASE, SHORTEST_LEASE
 from licensing.store.vendor import catalogue
 
@@ -31,13 +30,11 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """A pool as it is listed: of the activation key, or of a license at an installation; ``state`` is None before its first use."""
+    """A pool as it is listed: of the activation key, or of a license at an installation."""
 
-    pool_id: str
     application: str
     at: str
-    capacity: int
-    state: PoolAnswer | None
+    state: CustomerPool
 
 
 @router.get(_KEYS)
@@ -72,28 +69,15 @@ def _page(here: Visit, account: Account, error: LicensingError | None = None, te
 
 
 def _pools(account: Account, here: Visit) -> list[PoolRow]:
-    known = catalogue()
-    customer_id = account.customer.customer_id
-    current = activation_keys.current_key(customer_id, here.now)
-    of_key = current.key.pools() if current else []
-    found = [_row(here, customer_id, each.pool_id, each.application, "", each.capacity) for each in of_key]
-    for license in account.licenses.values():
-        product = known.products[license.sku]
-        if product.metering != "concurrent" or license.state in ("locked", "returned"):
-            continue
-        for installation_id, quantity in license.allocations.items():
-            at = account.installations[installation_id].name
-            named = pool_id(license.license_id, installation_id)
-            found.append(_row(here, customer_id, named, product.application, at, quantity))
+    found = [
+        PoolRow(
+            application_name(each.application),
+            account.installations[each.installation_id].name if each.installation_id else "",
+            pools.look(each, here.now),
+        )
+        for each in pools.of_customer(account, here.now)
+    ]
     return sorted(found, key=lambda each: (each.application, each.at))
-
-
-def _row(here: Visit, customer_id: str, pool: str, application: str, at: str, capacity: int) -> PoolRow:
-    try:
-        state = seats.state_of(customer_id, pool, here.now)
-    except NotFound:
-        state = None
-    return PoolRow(pool, application_name(application), at, state.capacity if state else capacity, state)
 
 
 def application_name(application: str) -> str:

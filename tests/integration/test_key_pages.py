@@ -9,10 +9,11 @@ import pytest
 from licensing import activation_keys, companies, seats
 from licensing.rules.activation_keys import key_pool_id
 from licensing.store import accounts, people
+from licensing.store import seats as seat_store
 
 from tests.support.browser import Browser
 from tests.support.cloud import TAX_ID, Cloud, Server, problem
-from tests.support.seats import Pool, Station, crowd
+from tests.support.seats import Pool, Station, concurrent_pool, crowd
 from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller
 
 SECOND = "ESB46102372"
@@ -364,3 +365,105 @@ def test_what_is_no_fault_of_the_key_names_no_contact(cloud: Cloud, customer_id:
     giulia.post(f"{home}/renewal")
     assert "It can be asked for from" in giulia.text
     assert "Turn to the vendor" not in giulia.text
+
+
+# ── pools as users see them ──
+
+
+@pytest.fixture
+def license_pool(cloud: Cloud, server: Server) -> Pool:
+    """Of a license, and nobody has used it yet."""
+    return concurrent_pool(cloud, server, 3)
+
+
+def test_a_customer_s_pools_are_those_of_its_key_and_of_its_licenses(
+    cloud: Cloud, pool: Pool, license_pool: Pool
+) -> None:
+    path = f"/v1/customers/{pool.customer_id}/pools"
+    assert Station(pool).lease().status_code == 201
+    for email in (GIULIA, ENRICO, PAOLO, MARTA):
+        answer = Caller(cloud, email).call("GET", path)
+        assert answer.status_code == 200, answer.text
+        found = {each["pool_id"]: each for each in answer.json()["items"]}
+        of_key, of_license = found[pool.pool_id], found[license_pool.pool_id]
+        assert (of_key["application"], of_key["installation_id"]) == ("web-chat", None)
+        assert (of_key["capacity"], of_key["in_use"], of_key["peak"]) == (2, 1, 1)
+        assert of_key["valid_until"] == f"{cloud.now.date() + timedelta(days=364)}"
+        assert of_license["installation_id"] == license_pool.server.claims["sub"]
+        assert (of_license["capacity"], of_license["in_use"], of_license["peak_since"]) == (3, 0, None)
+        assert (of_license["valid_until"], of_license["lease_seconds"]) == ("2099-12-31", 600)
+    first = Caller(cloud, GIULIA).call("GET", f"{path}?limit=2").json()
+    rest = Caller(cloud, GIULIA).call("GET", f"{path}?cursor={first['next_cursor']}").json()
+    assert len(first["items"]) == 2
+    assert [each["pool_id"] for each in first["items"] + rest["items"]] == list(found)
+
+
+def test_who_may_free_a_seat_learns_its_id_from_the_live_view(cloud: Cloud, pool: Pool) -> None:
+    station = Station(pool, os_user="anna")
+    assert station.lease().status_code == 201
+    path = f"/v1/customers/{pool.customer_id}/pools/{pool.pool_id}/seats"
+    for email in (ENRICO, PAOLO):
+        [row] = Caller(cloud, email).call("GET", path).json()["items"]
+        assert row["os_user"] == "anna"
+        assert "seat_id" not in row
+    giulia = Caller(cloud, GIULIA)
+    [row] = giulia.call("GET", path).json()["items"]
+    assert giulia.call("POST", f"/v1/pools/{pool.pool_id}/seats/{row['seat_id']}/release").status_code == 200
+    assert giulia.call("GET", path).json() == {"items": [], "next_cursor": None}
+    assert problem(station.heartbeat()) == (410, "SEAT_LOST")
+
+
+def test_a_pool_that_nobody_has_used_is_empty_and_not_missing(cloud: Cloud, license_pool: Pool) -> None:
+    customer_id, pool_id = license_pool.customer_id, license_pool.pool_id
+    for email, whose in ((GIULIA, ""), (MARTA, f"?customer_id={customer_id}"), (PAOLO, f"?customer_id={customer_id}")):
+        caller = Caller(cloud, email)
+        for what in ("usage", "denials"):
+            answer = caller.call("GET", f"/v1/pools/{pool_id}/{what}{whose}")
+            assert (answer.status_code, answer.json().get("items")) == (200, []), answer.text
+            assert caller.call("GET", f"/v1/pools/pool_00/{what}{whose}").status_code == 404
+        assert caller.call("GET", f"/v1/customers/{customer_id}/pools/{pool_id}/seats").json()["items"] == []
+    rafael = Caller(cloud, RAFAEL)
+    for what in ("usage", "denials", f"usage?customer_id={customer_id}"):
+        assert problem(rafael.call("GET", f"/v1/pools/{pool_id}/{what}")) == (404, "NOT_FOUND")
+    assert seat_store.get_pool(pool_id) is None
+    enrico = Browser(cloud).signed_in(ENRICO)
+    enrico.get(f"/portal/customers/{customer_id}/pools/{pool_id}")
+    for shown in ("0 of 3", "not used yet", "600 seconds", "Nobody."):
+        assert shown in enrico.text
+    assert "/lease-time" not in enrico.page
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_how_long_a_lease_lasts_is_said_for_the_pool_of_a_license(cloud: Cloud, license_pool: Pool, used: bool) -> None:
+    giulia, path = Caller(cloud, GIULIA), f"/v1/pools/{license_pool.pool_id}/lease-time"
+    if used:
+        assert Station(license_pool, os_user="anna").lease().json()["lease_seconds"] == 600
+    for wrong in ({"lease_seconds": 59}, {"lease_seconds": 86_401}, {"lease_seconds": "120"}, {}):
+        assert problem(giulia.call("PUT", path, wrong)) == (422, "INVALID_REQUEST")
+    answer = giulia.call("PUT", path, {"lease_seconds": 120})
+    assert (answer.status_code, answer.json()["lease_seconds"], answer.json()["capacity"]) == (200, 120, 3)
+    license_pool.forget()
+    assert Station(license_pool).lease().json()["lease_seconds"] == 120
+    assert giulia.call("PUT", path, {"lease_seconds": 120}).status_code == 200
+    logged = giulia.call("GET", f"/v1/customers/{license_pool.customer_id}/operations").json()["items"]
+    assert [each["action"] for each in logged].count("pool.lease_time_changed") == 1
+
+
+def test_how_long_a_lease_lasts_is_said_on_the_pool_s_page(cloud: Cloud, license_pool: Pool, pool: Pool) -> None:
+    giulia, home = Browser(cloud).signed_in(GIULIA), f"/portal/customers/{pool.customer_id}/pools"
+    giulia.get(f"{home}/{license_pool.pool_id}")
+    assert giulia.inputs()["lease_seconds"] == "600"
+    for wrong in ("59", "", "1e3"):
+        giulia.post(f"{home}/{license_pool.pool_id}/lease-time", {"lease_seconds": wrong})
+        assert "Something is missing or not valid: Lease time in seconds." in giulia.text
+    giulia.post(f"{home}/{license_pool.pool_id}/lease-time", {"lease_seconds": "3600"})
+    assert "Saved." in giulia.text
+    assert "3600 seconds" in giulia.text
+
+    giulia.get(f"{home}/{pool.pool_id}")
+    assert "600 seconds The activation key says so." in giulia.text
+    assert "/lease-time" not in giulia.page
+    giulia.post(f"{home}/{pool.pool_id}/lease-time", {"lease_seconds": "3600"})
+    assert "Ask the vendor for a key that says otherwise." in giulia.text
+    answer = Caller(cloud, GIULIA).call("PUT", f"/v1/pools/{pool.pool_id}/lease-time", {"lease_seconds": 3600})
+    assert problem(answer) == (409, "LEASE_TIME_IN_KEY")
