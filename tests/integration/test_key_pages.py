@@ -467,3 +467,12 @@ def test_how_long_a_lease_lasts_is_said_on_the_pool_s_page(cloud: Cloud, license
     assert "Ask the vendor for a key that says otherwise." in giulia.text
     answer = Caller(cloud, GIULIA).call("PUT", f"/v1/pools/{pool.pool_id}/lease-time", {"lease_seconds": 3600})
     assert problem(answer) == (409, "LEASE_TIME_IN_KEY")
+
+
+def test_a_page_of_the_live_view_that_is_gone_shows_the_last_row(cloud: Cloud, pool: Pool) -> None:
+    assert [station.lease().status_code for station in crowd(pool, 2)] == [201, 201]
+    enrico = Browser(cloud).signed_in(ENRICO)
+    enrico.get(f"/portal/customers/{pool.customer_id}/pools/{pool.pool_id}?start=100")
+    assert "PC-00001" in enrico.text
+    assert "Nobody." not in enrico.text
+    assert "Earlier" in enrico.text
