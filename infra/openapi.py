@@ -44,6 +44,7 @@ _NAMED: dict[str, dict[str, str]] = {
     "POST /v1/resellers": {"reseller_id": "$response.body#/reseller_id"},
     "POST /v1/orders": {"order_id": "$response.body#/order_id"},
     "POST /v1/keys": {"key_id": "$response.body#/key_id"},
+    "GET /v1/customers/{customer_id}/pools": {"pool_id": "$response.body#/items/0/pool_id"},
     "POST /v1/webhooks": {"webhook_id": "$response.body#/webhook_id"},
     "POST /v1/activation-requests": {"request_id": "$response.body#/request_id"},
     "POST /v1/seats": {"seat_id": "$response.body#/seat_id", "pool_id": "$request.body#/pool_id"},

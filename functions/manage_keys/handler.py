@@ -1,25 +1,30 @@
 """Activation keys, the companies that they name, and pools as people see them (C1, C7-C10, F5)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
-from licensing import activation_keys, companies, contract_keys, deployment, key_mail, seat_use, seats
+from licensing import activation_keys, companies, contract_keys, deployment, key_mail, pools, seat_use, seats
 from licensing.activation_keys import KeyPreview
-from licensing.contract import Moment
+from licensing.contract import Moment, SeatRows
 from licensing.contract_keys import (
     Companies,
     Company,
     CompanyAnswer,
     CompanyChange,
+    CustomerPool,
+    CustomerPools,
     DenialAnswer,
     Denials,
     KeyAnswer,
     KeyImport,
     Keys,
     KeyText,
+    LeaseTime,
     NewKey,
     PeakAnswer,
     PoolChange,
@@ -43,8 +48,7 @@ from licensing.errors import (
     KeyMixedGroups,
     KeyNotYetValid,
     KeyRenewalTooEarly,
-    KeySignatureInvalid,
-    KeySuperseded,
+    LeaseTimeInKey,
     LicensingError,
     NotFound,
     PreviewStale,
@@ -60,16 +64,16 @@ from licensing.rules.access import Action
 from licensing.rules.operations import Origin
 from licensing.rules.people import User
 from licensing.rules.seat_use import SLOT
+from licensing.rules.seats import Pool
 from licensing.rules.tax_ids import normalize
 from licensing.store import seats as seat_store
 from licensing.store.idempotency import Keep
+from licensing.store.vendor import cached as vendor_settings
 
 app = api()
 
 _SECURITY: list[dict[str, list[str]]] = [{"user_token": []}]
 _ANY: tuple[type[LicensingError], ...] = (Unauthorized, Forbidden, TemporarilyUnavailable)
-#: What a key's text may be refused for (C9).
-_OF_KEYS = (KeySignatureInvalid, KeyMixedGroups, KeyForeignCompany, KeyExpired, KeyNotYetValid, KeySuperseded)
 #: What a company may be refused for (C10).
 _OF_COMPANIES = (KeyMissing, KeyForeignCompany, KeyExpired, KeyNotYetValid, TaxIdInvalid)
 
@@ -78,6 +82,13 @@ KeyId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_]{1,64}$")]
 TaxId = Annotated[str, Path(pattern=r"^[A-Za-z0-9./ -]{1,64}$")]
 PoolId = Annotated[str, Path(pattern=r"^pool_[0-9a-f]{1,60}$")]
 SeatId = Annotated[str, Path(pattern=r"^sea_[0-9A-Za-z._-]{1,120}$")]
+Whose = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[A-Za-z0-9_]{1,64}$",
+        description="Whose pool it is: to be said of one that nobody has used yet, but by the customer's own people.",
+    ),
+]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=1000)]
 Place = Annotated[str | None, Query(pattern=r"^[0-9]{1,6}$")]
@@ -198,20 +209,31 @@ def key_file(key_id: KeyId) -> Response[str]:
     security=_SECURITY,
     responses={
         201: document(PreviewAnswer, "What would change. Good for an hour, while no other key is imported."),
-        **problems(*_ANY, NotFound, *_OF_KEYS, IdempotencyKeyReused, body=True),
+        **problems(*_ANY, NotFound, *activation_keys.REFUSALS, IdempotencyKeyReused, body=True),
     },
 )
 def preview(body: Annotated[KeyText, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
     """Signature, group, companies and dates are checked; nothing is changed (C9)."""
     user, now = user_caller(app), deployment.now()
     access.require(user, "key.import")
-    customer_id = _own(user, body.customer_id) or activation_keys.read(body.text, now).customer_id
-    account_for(user, customer_id, "key.import")
-    return once(
-        app, idempotency_key, user.user_id, now,
-        lambda _: _previewed(activation_keys.preview(customer_id, body.text, now)),
-        lambda _: 201,
-    )  # fmt: skip
+    with _refused_with_contact(now):
+        customer_id = _own(user, body.customer_id) or activation_keys.read(body.text, now).customer_id
+        account_for(user, customer_id, "key.import")
+        return once(
+            app, idempotency_key, user.user_id, now,
+            lambda _: _previewed(activation_keys.preview(customer_id, body.text, now)),
+            lambda _: 201,
+        )  # fmt: skip
+
+
+@contextmanager
+def _refused_with_contact(now: datetime) -> Iterator[None]:
+    """Who is to be asked stands beside the reason (C9)."""
+    try:
+        yield
+    except activation_keys.REFUSALS as error:
+        error.members = {**error.members, "contact": asdict(vendor_settings(now).contact)}
+        raise
 
 
 def _previewed(found: KeyPreview) -> PreviewAnswer:
@@ -234,7 +256,7 @@ def _previewed(found: KeyPreview) -> PreviewAnswer:
     security=_SECURITY,
     responses={
         200: document(KeyAnswer, "It is the current key, with all its companies."),
-        **problems(*_ANY, NotFound, *_OF_KEYS, PreviewStale, IdempotencyKeyReused, body=True),
+        **problems(*_ANY, NotFound, *activation_keys.REFUSALS, PreviewStale, IdempotencyKeyReused, body=True),
     },
 )
 def import_key(body: Annotated[KeyImport, Body()], idempotency_key: IdempotencyKey = None) -> Response[str]:
@@ -243,13 +265,14 @@ def import_key(body: Annotated[KeyImport, Body()], idempotency_key: IdempotencyK
     access.require(user, "key.import")
     customer_id = activation_keys.customer_of(body.preview_id)
     _, by, now = _caller(customer_id, "key.import")
-    return once(
-        app, idempotency_key, user.user_id, now,
-        lambda _: contract_keys.key_answer(
-            activation_keys.import_key(customer_id, body.preview_id, by, now, reset_peak=body.reset_peak)
-        ),
-        lambda _: 200,
-    )  # fmt: skip
+    with _refused_with_contact(now):
+        return once(
+            app, idempotency_key, user.user_id, now,
+            lambda _: contract_keys.key_answer(
+                activation_keys.import_key(customer_id, body.preview_id, by, now, reset_peak=body.reset_peak)
+            ),
+            lambda _: 200,
+        )  # fmt: skip
 
 
 @app.post(
@@ -370,12 +393,72 @@ def remove_company(customer_id: CustomerId, tax_id: TaxId) -> Response[str]:
 # ── pools ──
 
 
-def _pool(pool_id: str, action: Action) -> tuple[User, str, Origin, datetime]:
-    """Whose a pool is, for a user who may do something to it. Raises NotFound, Forbidden."""
-    user = user_caller(app)
-    customer_id = seats.customer_of(pool_id)
-    account_for(user, customer_id, action)
-    return user, customer_id, origin(app, user), deployment.now()
+def _pool(pool_id: str, action: Action, customer_id: str | None = None) -> tuple[User, Pool, Origin, datetime]:
+    """A pool, for a user who may do something to it. ``customer_id`` finds one that nobody has used yet.
+
+    Raises NotFound, Forbidden.
+    """
+    user, now = user_caller(app), deployment.now()
+    known = seat_store.get_pool(pool_id)
+    whose = _own(user, customer_id) or (known.pool.customer_id if known else None)
+    if whose is None:
+        raise NotFound
+    account = account_for(user, whose, action)
+    return user, pools.find(account, pool_id, now), origin(app, user), now
+
+
+_POOLS = "/v1/customers/<customer_id>/pools"
+
+
+@app.get(
+    _POOLS,
+    summary="List a customer's pools",
+    tags=["Pools"],
+    security=_SECURITY,
+    responses={
+        200: document(CustomerPools, "By application: capacity, use, peak, validity."),
+        **problems(*_ANY, NotFound),
+    },
+)
+def list_pools(customer_id: CustomerId, limit: Limit = 100, cursor: Place = None) -> CustomerPools:
+    """Of its activation key and of its licenses, those too that nobody has used yet (C8, C12)."""
+    user, now = user_caller(app), deployment.now()
+    account = account_for(user, customer_id, "customer.read")
+    page, following = _part(pools.of_customer(account, now), limit, cursor)
+    return CustomerPools(items=[pools.look(each, now) for each in page], next_cursor=following)
+
+
+@app.get(
+    _POOLS + "/<pool_id>/seats",
+    summary="Who is in",
+    tags=["Pools"],
+    security=_SECURITY,
+    responses={200: document(SeatRows, "One row a seat; support users apart."), **problems(*_ANY, NotFound)},
+)
+def list_seats(customer_id: CustomerId, pool_id: PoolId, limit: Limit = 100, cursor: Place = None) -> SeatRows:
+    """The live view (C7). Seat ids are shown to those who may free a seat."""
+    user, now = user_caller(app), deployment.now()
+    pool = pools.find(account_for(user, customer_id, "customer.read"), pool_id, now)
+    rows = pools.live(pool, now, with_ids=access.may(user, "pool.operate"))
+    page, following = _part(rows, limit, cursor)
+    return SeatRows(items=list(page), next_cursor=following)
+
+
+@app.put(
+    "/v1/pools/<pool_id>/lease-time",
+    summary="Say how long a lease lasts",
+    tags=["Pools"],
+    security=_SECURITY,
+    responses={
+        200: document(CustomerPool, "As it is now."),
+        **problems(*_ANY, NotFound, LeaseTimeInKey, body=True),
+    },
+)
+def set_lease_time(pool_id: PoolId, body: Annotated[LeaseTime, Body()], customer_id: Whose = None) -> CustomerPool:
+    """Without a heartbeat; for the pool of a license. Known everywhere within a minute."""
+    _, pool, by, now = _pool(pool_id, "pool.operate", customer_id)
+    pools.set_lease_seconds(pool, body.lease_seconds, by, now)
+    return pools.look(pool, now)
 
 
 @app.post(
@@ -390,7 +473,7 @@ def _pool(pool_id: str, action: Action) -> tuple[User, str, Origin, datetime]:
 )
 def reset_peak(pool_id: PoolId, idempotency_key: IdempotencyKey = None) -> Response[str]:
     """C8. The peak takes part in no decision."""
-    user, customer_id, by, now = _pool(pool_id, "pool.operate")
+    user, pool, by, now = _pool(pool_id, "pool.operate")
 
     def answer(use: seat_store.Use) -> PeakAnswer:
         return PeakAnswer(pool_id=pool_id, peak=use.peak, peak_since=datetime.fromtimestamp(use.since, now.tzinfo))
@@ -399,7 +482,7 @@ def reset_peak(pool_id: PoolId, idempotency_key: IdempotencyKey = None) -> Respo
         app, idempotency_key, user.user_id, now,
         lambda keep: answer(
             seat_use.reset_peak(
-                customer_id, pool_id, by, now, lambda transaction, use: keep(transaction, answer(use))
+                pool.customer_id, pool_id, by, now, lambda transaction, use: keep(transaction, answer(use))
             )
         ),
         lambda _: 200,
@@ -418,8 +501,8 @@ def reset_peak(pool_id: PoolId, idempotency_key: IdempotencyKey = None) -> Respo
 )
 def release(pool_id: PoolId, seat_id: SeatId) -> ReleaseAnswer:
     """C7. A seat id never touches a later lease, so a repeat does no harm. A borrowed seat stays (C13)."""
-    _, customer_id, by, now = _pool(pool_id, "pool.operate")
-    seats.force_release(customer_id, pool_id, seat_id, by, now)
+    _, pool, by, now = _pool(pool_id, "pool.operate")
+    seats.force_release(pool.customer_id, pool_id, seat_id, by, now)
     return ReleaseAnswer(pool_id=pool_id, seat_id=seat_id)
 
 
@@ -435,13 +518,14 @@ def usage(
     begin: From = None,
     end: To = None,
     step: Annotated[int, Query(ge=SLOT, le=31 * 86_400, description="Seconds.")] = 3600,
+    customer_id: Whose = None,
 ) -> UsageAnswer:
     """A week without `from`. Steps are longer than asked for where there would be more than a thousand."""
-    _, customer_id, _, now = _pool(pool_id, "customer.read")
+    _, pool, _, now = _pool(pool_id, "customer.read", customer_id)
     first, last = _span(begin, end, timedelta(days=7), now)
     least = -(-int((last - first).total_seconds()) // _MOST_STEPS)
     step = max(step - step % SLOT, -(-least // SLOT) * SLOT)
-    found = seat_use.usage(customer_id, pool_id, first, last, now, step=step)
+    found = seat_use.usage(pool.customer_id, pool_id, first, last, now, step=step)
     items = [UseStepAnswer(at=each.at, most=each.most) for each in found]
     return UsageAnswer(pool_id=pool_id, step_seconds=step, items=items)
 
@@ -462,11 +546,12 @@ def denials(
     end: To = None,
     limit: Limit = 100,
     cursor: Place = None,
+    customer_id: Whose = None,
 ) -> Denials:
     """F5; a month without `from`. A refusal shows some minutes after it happened."""
-    _, customer_id, _, now = _pool(pool_id, "customer.read")
+    _, pool, _, now = _pool(pool_id, "customer.read", customer_id)
     first, last = _span(begin, end, timedelta(days=30), now)
-    page, following = _part(seat_use.denials(customer_id, pool_id, first, last), limit, cursor)
+    page, following = _part(seat_use.denials(pool.customer_id, pool_id, first, last), limit, cursor)
     return Denials(items=[_denied(each) for each in page], next_cursor=following)
 
 

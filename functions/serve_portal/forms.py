@@ -43,6 +43,9 @@ LABELS = {
     "support": mark("Support users"),
     "first_day": mark("First day"),
     "days": mark("Days"),
+    "group": mark("Group"),
+    "lease_seconds": mark("Lease time in seconds"),
+    "borrow_days": mark("Longest borrowing in days"),
 }
 
 

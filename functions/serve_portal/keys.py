@@ -6,14 +6,14 @@ from datetime import date, timedelta
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
-from licensing import activation_keys, companies, key_mail, seats
+from licensing import activation_keys, companies, key_mail, pools
 from licensing.activation_keys import Terms
-from licensing.contract import PoolAnswer
-from licensing.contract_keys import CompanyChange, NewKey
+from licensing.contract_keys import CompanyChange, CustomerPool, NewKey
 from licensing.customers import account_for
-from licensing.errors import LicensingError, NotFound, TemporarilyUnavailable
+from licensing.errors import LicensingError, TemporarilyUnavailable
 from licensing.http.pages import Visit, attachment, explain, form, page, see_other, visit
-from licensing.rules.accounts import Account, pool_id
+from licensing.rules.accounts import Account, Customer
+from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE, LONGEST_BORROWING, LONGEST_LEASE, SHORTEST_LEASE
 from licensing.store.vendor import catalogue
 
 from functions.serve_portal import forms
@@ -23,17 +23,18 @@ router = APIGatewayHttpRouter()  # type: ignore[no-untyped-call]
 _KEYS = "/portal/customers/<customer_id>/keys"
 _MOST_KEYS = 10
 _DAYS = 365
+_FIELDS = (
+    "companies", "concurrent", "company_quota", "support", "first_day", "days", "group", "lease_seconds", "borrow_days",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """A pool as it is listed: of the activation key, or of a license at an installation; ``state`` is None before its first use."""
+    """A pool as it is listed: of the activation key, or of a license at an installation."""
 
-    pool_id: str
     application: str
     at: str
-    capacity: int
-    state: PoolAnswer | None
+    state: CustomerPool
 
 
 @router.get(_KEYS)
@@ -63,32 +64,20 @@ def _page(here: Visit, account: Account, error: LicensingError | None = None, te
         ],
         text=text,
         error=explain(here.language, error) if error else None,
+        ask_vendor=isinstance(error, activation_keys.REFUSALS),
     )
 
 
 def _pools(account: Account, here: Visit) -> list[PoolRow]:
-    known = catalogue()
-    customer_id = account.customer.customer_id
-    current = activation_keys.current_key(customer_id, here.now)
-    of_key = current.key.pools() if current else []
-    found = [_row(here, customer_id, each.pool_id, each.application, "", each.capacity) for each in of_key]
-    for license in account.licenses.values():
-        product = known.products[license.sku]
-        if product.metering != "concurrent" or license.state in ("locked", "returned"):
-            continue
-        for installation_id, quantity in license.allocations.items():
-            at = account.installations[installation_id].name
-            named = pool_id(license.license_id, installation_id)
-            found.append(_row(here, customer_id, named, product.application, at, quantity))
+    found = [
+        PoolRow(
+            application_name(each.application),
+            account.installations[each.installation_id].name if each.installation_id else "",
+            pools.look(each, here.now),
+        )
+        for each in pools.of_customer(account, here.now)
+    ]
     return sorted(found, key=lambda each: (each.application, each.at))
-
-
-def _row(here: Visit, customer_id: str, pool: str, application: str, at: str, capacity: int) -> PoolRow:
-    try:
-        state = seats.state_of(customer_id, pool, here.now)
-    except NotFound:
-        state = None
-    return PoolRow(pool, application_name(application), at, state.capacity if state else capacity, state)
 
 
 def application_name(application: str) -> str:
@@ -194,8 +183,11 @@ def new(customer_id: str) -> Response[str]:
         "support": ", ".join(key.support) if key else "",
         "first_day": customer.today(here.now).isoformat(),
         "days": str(_DAYS),
+        "group": key.group if key else "",
+        "lease_seconds": str(key.lease_seconds if key else DEFAULT_LEASE),
+        "borrow_days": str(key.borrow_days if key else BORROW_DAYS),
     }
-    return page(here, "key_new", customer=customer, typed=typed)
+    return _form(here, customer, typed)
 
 
 @router.post(_KEYS + "/new")
@@ -210,11 +202,23 @@ def issue(customer_id: str) -> Response[str]:
     except LicensingError as error:
         if error.status != 422:
             raise
-        names = ("companies", "concurrent", "company_quota", "support", "first_day", "days")
-        typed = {name: fields.get(name, "") for name in names}
-        said = explain(here.language, error)
-        return page(here, "key_new", error.status, customer=account.customer, typed=typed, error=said)
+        return _form(here, account.customer, {name: fields.get(name, "") for name in _FIELDS}, error)
     return see_other(here, f"/portal/customers/{customer_id}/keys", "key-issued")
+
+
+def _form(
+    here: Visit, customer: Customer, typed: Mapping[str, str], error: LicensingError | None = None
+) -> Response[str]:
+    return page(
+        here,
+        "key_new",
+        error.status if error else 200,
+        customer=customer,
+        typed=typed,
+        leases=(SHORTEST_LEASE, LONGEST_LEASE),
+        longest_borrowing=LONGEST_BORROWING,
+        error=explain(here.language, error) if error else None,
+    )
 
 
 def _terms(here: Visit, account: Account, fields: Mapping[str, str]) -> Terms:
@@ -241,6 +245,9 @@ def _terms(here: Visit, account: Account, fields: Mapping[str, str]) -> Terms:
         "support": [each.strip() for each in fields.get("support", "").split(",") if each.strip()],
         "first_day": first_day,
         "last_day": last_day,
+        "group": fields.get("group", ""),
+        "lease_seconds": forms.whole(fields.get("lease_seconds", ""), 0, 10**8, -1),
+        "borrow_days": forms.whole(fields.get("borrow_days", ""), 0, 10**8, -1),
     })  # fmt: skip
     return activation_keys.terms_of(body)
 

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.router import APIGatewayHttpRouter
-from licensing import seat_use, seats
+from licensing import pools, seat_use, seats
+from licensing.contract_keys import LeaseTime
 from licensing.customers import account_for
-from licensing.errors import LicensingError, SeatBorrowed
+from licensing.errors import LeaseTimeInKey, LicensingError, SeatBorrowed
 from licensing.http.pages import Visit, explain, form, page, see_other, visit
 from licensing.rules.accounts import Account
+from licensing.rules.seats import LONGEST_LEASE, SHORTEST_LEASE
 from licensing.seat_use import Denial, UseStep
 
 from functions.serve_portal import forms
@@ -75,6 +77,22 @@ def reset_peak(customer_id: str, pool_id: str) -> Response[str]:
     return see_other(here, f"/portal/customers/{customer_id}/pools/{pool_id}", "peak-reset")
 
 
+@router.post(_POOL + "/lease-time")
+def set_lease_time(customer_id: str, pool_id: str) -> Response[str]:
+    """Say how long a lease lasts without a heartbeat; for the pool of a license."""
+    here = visit(router)
+    fields = form(here)
+    account = account_for(here.signed_in, customer_id, "pool.operate")
+    try:
+        body = forms.read(
+            here, LeaseTime, {"lease_seconds": forms.whole(fields.get("lease_seconds", ""), 0, 10**8, -1)}
+        )
+        pools.set_lease_seconds(pools.find(account, pool_id, here.now), body.lease_seconds, here.by, here.now)
+    except (forms.FormInvalid, LeaseTimeInKey) as error:
+        return _page(here, account, pool_id, error)
+    return see_other(here, f"/portal/customers/{customer_id}/pools/{pool_id}", "saved")
+
+
 @router.post(_POOL + "/release")
 def release(customer_id: str, pool_id: str) -> Response[str]:
     """Free a seat, whoever holds it (C7)."""
@@ -90,10 +108,11 @@ def release(customer_id: str, pool_id: str) -> Response[str]:
 
 def _page(here: Visit, account: Account, pool_id: str, error: LicensingError | None = None) -> Response[str]:
     customer_id = account.customer.customer_id
-    state = seats.state_of(customer_id, pool_id, here.now)
-    rows = seats.live(customer_id, pool_id, here.now, with_ids=True)
+    pool = pools.find(account, pool_id, here.now)
+    state = pools.look(pool, here.now)
+    rows = pools.live(pool, here.now, with_ids=True)
     taken, support = [each for each in rows if not each.support], [each for each in rows if each.support]
-    start = forms.whole(here.query("start"), 0, len(taken), 0)
+    start = forms.whole(here.query("start"), 0, max(0, len(taken) - 1), 0)
     asked = forms.whole(here.query("days"), 1, 365, 7)
     days = asked if asked in _SPANS else 7
     begin = here.now - timedelta(days=days)
@@ -106,6 +125,7 @@ def _page(here: Visit, account: Account, pool_id: str, error: LicensingError | N
         customer=account.customer,
         pool=state,
         application=application_name(state.application),
+        leases=(SHORTEST_LEASE, LONGEST_LEASE),
         rows=taken[start : start + _ROWS],
         support=support,
         start=start,

@@ -25,7 +25,9 @@ def customer_id(stack: Stack) -> str:
     return accounts.find_by_tax_id(TAX_ID) or ""
 
 
-def seat(stack: Stack, customer_id: str, os_user: str, session: str = "local", user_code: str = "") -> None:
+def seat(
+    stack: Stack, customer_id: str, os_user: str, session: str = "local", user_code: str = "", terminal: str = "TS-01"
+) -> None:
     """Somebody on a seat of the group's key, as a License Manager would have it."""
     from licensing import contract, seats
     from licensing.rules.activation_keys import key_pool_id
@@ -39,7 +41,7 @@ def seat(stack: Stack, customer_id: str, os_user: str, session: str = "local", u
     )  # fmt: skip
     for module in ("chat", "history"):
         body = contract.SeatRequest(
-            pool_id=key_pool_id(customer_id, "web-chat"), company_tax_id=TAX_ID, os_user=os_user, terminal="TS-01",
+            pool_id=key_pool_id(customer_id, "web-chat"), company_tax_id=TAX_ID, os_user=os_user, terminal=terminal,
             session=session, user_code=user_code or os_user.upper(), module=module, instance="1",
         )  # fmt: skip
         with LOCK:  # which site a call is at stands in the environment
@@ -102,6 +104,92 @@ def test_the_live_view_by_keyboard_and_force_release(
         expect(here.page.get_by_role("status")).to_have_text("The seat is free.")
         expect(here.page.get_by_text("rdp-1")).to_have_count(0)
         expect(here.page.get_by_text("rdp-2")).to_be_visible()
+        assert here.complaints == []
+
+
+def test_a_double_click_opens_the_modules_of_a_row(
+    stack: Stack, browser: Browser, tmp_path: Path, customer_id: str
+) -> None:
+    seat(stack, customer_id, "ana")
+    with visitor(browser, stack.sites[0].url, tmp_path) as here:
+        open_pool(here, customer_id)
+        row = here.page.locator("tr", has_text="TS-01")
+        hidden = row.get_by_text("history")
+        for where in (row.locator("summary"), row.get_by_text("TS-01"), row.locator("th")):
+            expect(hidden).to_be_hidden()
+            where.dblclick()
+            expect(hidden).to_be_visible()
+            where.dblclick()
+        expect(hidden).to_be_hidden()
+        assert here.complaints == []
+
+
+def test_the_live_view_follows_what_happens(stack: Stack, browser: Browser, tmp_path: Path, customer_id: str) -> None:
+    seat(stack, customer_id, "zoe")
+    with visitor(browser, stack.sites[0].url, tmp_path) as here:
+        here.page.clock.install()
+        open_pool(here, customer_id)
+        page = here.page
+        zoe = page.locator("tr", has_text="zoe")
+        zoe.locator("summary").press("Enter")
+        modules = zoe.get_by_text("history")
+        expect(modules).to_be_visible()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+
+        # While the page is hidden nothing is asked for; in sight again it is up to date at once.
+        page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
+        seat(stack, customer_id, "ana")
+        page.clock.run_for(60_000)
+        assert asked == []
+        page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator("tr", has_text="ana")).to_be_visible()
+        expect(page.locator("dl").get_by_text("2", exact=True)).to_be_visible()
+        expect(modules).to_be_visible()
+        expect(zoe.locator("summary")).to_be_focused()
+
+        # The row that is read stays where it is, whoever comes in above it.
+        page.set_viewport_size({"width": 800, "height": 300})
+        zoe.evaluate("row => row.scrollIntoView()")
+        before = zoe.bounding_box()
+        for name, anchoring in (("eva", "auto"), ("fay", "none")):  # not all browsers keep the place by themselves
+            page.evaluate("kind => document.documentElement.style.overflowAnchor = kind", anchoring)
+            seat(stack, customer_id, name)
+            page.clock.run_for(10_000)
+            expect(page.locator("tr", has_text=name)).to_have_count(1)
+            assert zoe.bounding_box() == before
+        assert page.evaluate("scrollY") > 0
+        expect(zoe.locator("summary")).to_be_focused()
+        expect(modules).to_be_visible()
+
+        # Who signed out elsewhere is not asked for over and over.
+        page.context.clear_cookies()
+        page.clock.run_for(10_000)
+        page.wait_for_load_state("networkidle")
+        asked.clear()
+        page.clock.run_for(60_000)
+        assert asked == []
+        expect(zoe).to_be_visible()
+        assert here.complaints == []
+
+
+def test_long_names_leave_what_is_to_be_done_in_sight(
+    stack: Stack, browser: Browser, tmp_path: Path, customer_id: str
+) -> None:
+    for name in ("a", "b"):
+        seat(stack, customer_id, name * 128, session="s" * 128, user_code="U" * 64, terminal="T" * 128)
+    seat(stack, customer_id, "ana")
+    with visitor(browser, stack.sites[0].url, tmp_path) as here:
+        open_pool(here, customer_id)
+        for width in (1280, 390):
+            here.page.set_viewport_size({"width": width, "height": 900})
+            for button in here.page.get_by_role("button", name="Release the seat of").all():
+                box = button.bounding_box()
+                assert box
+                assert box["x"] + box["width"] <= width
+                assert box["height"] < 60
+            assert here.page.locator("#who .scroll").first.evaluate("each => each.scrollWidth <= each.clientWidth")
+        here.look("pool-long-names")
         assert here.complaints == []
 
 

@@ -143,6 +143,8 @@ def _fill(world: World, pool: Pool) -> None:
     assert world.station.lease().status_code == 201
     known["pool_id"] += [pool.pool_id]
     known["seat_id"] = [world.station.seat["seat_id"]]
+    live_view = "/v1/customers/{customer_id}/pools/{pool_id}/seats"
+    _fit(world, "GET", live_view, customer_id=customer_id, pool_id=pool.pool_id)
     known["company_tax_id"] = [TAX_ID]
     code = cloud.post("/v1/activation-requests", {"tax_id": TAX_ID})
     known["request_id"] = [code.json()["request_id"]]

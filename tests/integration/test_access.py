@@ -109,8 +109,10 @@ BODIES: dict[str, Any] = {
         "do": "create", "tax_id": "BR12345678000195", "name": "Officine Brasil",
     },
     "POST /portal/customers/{customer_id}/keys/new": {
-        "companies": f"{TAX_ID} Officine", "concurrent": "erp 6", "days": "365",
+        "companies": f"{TAX_ID} Officine", "concurrent": "erp 6", "days": "365", "lease_seconds": "600", "borrow_days": "30",
     },
+    "PUT /v1/pools/{pool_id}/lease-time": {"lease_seconds": 120},
+    "POST /portal/customers/{customer_id}/pools/{pool_id}/lease-time": {"lease_seconds": "120"},
     "POST /portal/customers/{customer_id}/pools/{pool_id}/release": lambda values: {"seat_id": values["seat_id"]},
     "POST /portal/webhooks": {"url": "https://crm.aurora.example/licensing"},
     "POST /portal/webhooks/{webhook_id}": {"do": "rotate"},
@@ -140,6 +142,7 @@ _SERVER = "/portal/customers/{customer_id}/servers/{installation_id}"
 _INSTALLATION = "/v1/customers/{customer_id}/installations/{installation_id}"
 NEEDING_MORE = {
     "POST /v1/keys/renewal-requests", "POST /portal/customers/{customer_id}/keys/renewal",  # too early
+    "PUT /v1/pools/{pool_id}/lease-time", "POST /portal/customers/{customer_id}/pools/{pool_id}/lease-time",  # a key's
     "POST /v1/orders", "POST /portal/orders/upload",
     "POST /portal/orders/{order_id}/forward",
     "POST /v1/orders/{order_id}/forward",

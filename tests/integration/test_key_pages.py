@@ -1,5 +1,6 @@
 """Seats and keys over the API and in the portal: issue, preview, import, companies, live view, force release (C1, C7-C10, F5)."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,16 @@ from typing import Any
 import pytest
 from licensing import activation_keys, companies, seats
 from licensing.rules.activation_keys import key_pool_id
-from licensing.store import accounts
+from licensing.store import accounts, people
+from licensing.store import seats as seat_store
 
 from tests.support.browser import Browser
 from tests.support.cloud import TAX_ID, Cloud, Server, problem
-from tests.support.seats import Pool, Station, crowd
+from tests.support.seats import Pool, Station, concurrent_pool, crowd
 from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller
 
 SECOND = "ESB46102372"
+RAFAEL_S = "BR12345678000195"
 
 
 @pytest.fixture(autouse=True)
@@ -186,6 +189,7 @@ def test_a_key_is_issued_looked_at_and_imported_in_the_portal(cloud: Cloud, cust
     marta = Browser(cloud).signed_in(MARTA)
     marta.get(f"{home}/keys/new")
     sent = {"companies": f"{TAX_ID} Officine\n{SECOND} Spagna", "concurrent": "web-chat 6", "days": "365"}
+    sent |= {"lease_seconds": "600", "borrow_days": "30"}
     marta.post(f"{home}/keys/new", sent | {"concurrent": "web-chat none"})
     assert "Something is missing or not valid: Seats." in marta.text
     marta.post(f"{home}/keys/new", sent)
@@ -255,3 +259,220 @@ def test_the_demo_has_a_key_to_import(cloud: Cloud) -> None:
     found = activation_keys.preview(customer_id, text, cloud.now)
     assert found.current
     assert (len(found.changes.added), len(found.changes.changed), found.seats()) == (1, 1, [("web-chat", 6, 8)])
+
+
+def test_the_next_key_begins_with_all_that_the_last_one_says(cloud: Cloud, customer_id: str) -> None:
+    """Group, lease time and borrowing too: a key of another group could not even be imported."""
+    imported(cloud, customer_id, group="nord", lease_seconds=86_400, borrow_days=0)
+    home = f"/portal/customers/{customer_id}"
+    marta = Browser(cloud).signed_in(MARTA)
+    marta.get(f"{home}/keys/new")
+    shown = marta.inputs()
+    assert (shown["group"], shown["lease_seconds"], shown["borrow_days"]) == ("nord", "86400", "0")
+    for limits in ('min="60" max="86400"', 'min="0" max="365"', 'maxlength="64"'):
+        assert limits in marta.page
+    shown |= {"companies": f"{TAX_ID} Officine", "concurrent": "web-chat 6"}
+    for name, wrong in (("lease_seconds", "59"), ("lease_seconds", ""), ("borrow_days", "366"), ("borrow_days", "x")):
+        marta.post(f"{home}/keys/new", shown | {name: wrong})
+        assert "Something is missing or not valid" in marta.text
+        assert marta.inputs()[name] == wrong
+    marta.post(f"{home}/keys/new", shown)
+    assert "The key is issued." in marta.text
+    newest = activation_keys.issued(customer_id)[0]
+    assert (newest.key.group, newest.key.lease_seconds, newest.key.borrow_days) == ("nord", 86_400, 0)
+    found = Caller(cloud, GIULIA).call("POST", "/v1/keys/preview", {"text": newest.text})
+    assert found.status_code == 201, found.text
+
+
+def test_a_key_without_group_is_of_that_of_the_last_one(cloud: Cloud, customer_id: str) -> None:
+    issued(cloud, customer_id)
+    first = activation_keys.issued(customer_id)[0].key
+    assert first.group == customer_id
+    issued(cloud, customer_id, group="nord")
+    issued(cloud, customer_id)
+    assert activation_keys.issued(customer_id)[0].key.group == "nord"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+def test_a_key_file_is_read_as_editors_save_it(cloud: Cloud, customer_id: str, encoding: str) -> None:
+    _, text = issued(cloud, customer_id)
+    saved = text.replace("\n", "\r\n")
+    content = saved.encode(encoding) if encoding.startswith("utf-8") else f"\ufeff{saved}".encode(encoding)
+    giulia = Browser(cloud).signed_in(GIULIA)
+    giulia.get(f"/portal/customers/{customer_id}/keys")
+    answer = cloud.http.post(
+        f"{giulia.origin}/portal/customers/{customer_id}/keys/preview",
+        data={"form_token": giulia.form_token, "key": ""},
+        files={"key_file": ("key.txt", content, "text/plain")},
+        headers={"origin": giulia.origin, "cookie": f"__Host-session={giulia.cookie}"},
+    )
+    assert "What this key changes" in answer.text
+
+
+def refused_texts(cloud: Cloud, customer_id: str) -> Iterator[tuple[str, str]]:
+    """Keys that are refused, each with the code; one is imported meanwhile."""
+    day = cloud.now.date()
+    _, text = issued(cloud, customer_id)
+    yield "KEY_SIGNATURE_INVALID", text.replace("A", "B")
+    ended = {"first_day": f"{day - timedelta(days=9)}", "last_day": f"{day - timedelta(days=1)}"}
+    yield "KEY_EXPIRED", issued(cloud, customer_id, **ended)[1]
+    yield "KEY_NOT_YET_VALID", issued(cloud, customer_id, first_day=f"{day + timedelta(days=1)}")[1]
+    of_rafael = people.find_by_email(RAFAEL)
+    assert of_rafael
+    yield "KEY_FOREIGN_COMPANY", issued(cloud, of_rafael.organization, companies=[{"tax_id": RAFAEL_S, "name": "B"}])[1]
+    imported(cloud, customer_id)
+    yield "KEY_SUPERSEDED", text
+    yield "KEY_MIXED_GROUPS", issued(cloud, customer_id, group="nord")[1]
+
+
+def test_a_key_is_refused_with_the_vendor_s_contact(cloud: Cloud, customer_id: str) -> None:
+    giulia, page, home = (
+        Caller(cloud, GIULIA),
+        Browser(cloud).signed_in(GIULIA),
+        f"/portal/customers/{customer_id}/keys",
+    )
+    codes = []
+    for code, text in refused_texts(cloud, customer_id):
+        answer = giulia.call("POST", "/v1/keys/preview", {"text": text})
+        assert problem(answer)[1] == code
+        assert answer.json()["contact"] == {
+            "name": "License desk", "email": "licenses@aurora.example", "phone": "+39 0584 000 100",
+            "url": "https://aurora.example/support",
+        }  # fmt: skip
+        page.get(home)
+        page.post(f"{home}/preview", {"key": text})
+        said = "Turn to the vendor: License desk, licenses@aurora.example , +39 0584 000 100, https://aurora.example/support"
+        assert said in page.text
+        codes.append(code)
+    assert sorted(codes) == sorted(each.code for each in activation_keys.REFUSALS)
+
+
+def test_a_key_that_ended_since_it_was_looked_at_is_refused_with_the_contact(cloud: Cloud, customer_id: str) -> None:
+    giulia = Caller(cloud, GIULIA)
+    _, text = issued(cloud, customer_id, last_day=f"{cloud.now.date()}")
+    cloud.set_time(f"{cloud.now.date()}T22:30:00+00:00")
+    preview = giulia.call("POST", "/v1/keys/preview", {"text": text}).json()
+    cloud.set_time(f"{cloud.now.date()}T23:10:00+00:00")  # Rome is an hour ahead
+    answer = giulia.call("POST", "/v1/keys/import", {"preview_id": preview["preview_id"], "confirm": True})
+    assert problem(answer) == (403, "KEY_EXPIRED")
+    assert answer.json()["contact"]["email"] == "licenses@aurora.example"
+
+
+def test_what_is_no_fault_of_the_key_names_no_contact(cloud: Cloud, customer_id: str) -> None:
+    giulia, home = Browser(cloud).signed_in(GIULIA), f"/portal/customers/{customer_id}/keys"
+    imported(cloud, customer_id)
+    giulia.get(home)
+    giulia.post(f"{home}/renewal")
+    assert "It can be asked for from" in giulia.text
+    assert "Turn to the vendor" not in giulia.text
+
+
+# ── pools as users see them ──
+
+
+@pytest.fixture
+def license_pool(cloud: Cloud, server: Server) -> Pool:
+    """Of a license, and nobody has used it yet."""
+    return concurrent_pool(cloud, server, 3)
+
+
+def test_a_customer_s_pools_are_those_of_its_key_and_of_its_licenses(
+    cloud: Cloud, pool: Pool, license_pool: Pool
+) -> None:
+    path = f"/v1/customers/{pool.customer_id}/pools"
+    assert Station(pool).lease().status_code == 201
+    for email in (GIULIA, ENRICO, PAOLO, MARTA):
+        answer = Caller(cloud, email).call("GET", path)
+        assert answer.status_code == 200, answer.text
+        found = {each["pool_id"]: each for each in answer.json()["items"]}
+        of_key, of_license = found[pool.pool_id], found[license_pool.pool_id]
+        assert (of_key["application"], of_key["installation_id"]) == ("web-chat", None)
+        assert (of_key["capacity"], of_key["in_use"], of_key["peak"]) == (2, 1, 1)
+        assert of_key["valid_until"] == f"{cloud.now.date() + timedelta(days=364)}"
+        assert of_license["installation_id"] == license_pool.server.claims["sub"]
+        assert (of_license["capacity"], of_license["in_use"], of_license["peak_since"]) == (3, 0, None)
+        assert (of_license["valid_until"], of_license["lease_seconds"]) == ("2099-12-31", 600)
+    first = Caller(cloud, GIULIA).call("GET", f"{path}?limit=2").json()
+    rest = Caller(cloud, GIULIA).call("GET", f"{path}?cursor={first['next_cursor']}").json()
+    assert len(first["items"]) == 2
+    assert [each["pool_id"] for each in first["items"] + rest["items"]] == list(found)
+
+
+def test_who_may_free_a_seat_learns_its_id_from_the_live_view(cloud: Cloud, pool: Pool) -> None:
+    station = Station(pool, os_user="anna")
+    assert station.lease().status_code == 201
+    path = f"/v1/customers/{pool.customer_id}/pools/{pool.pool_id}/seats"
+    for email in (ENRICO, PAOLO):
+        [row] = Caller(cloud, email).call("GET", path).json()["items"]
+        assert row["os_user"] == "anna"
+        assert "seat_id" not in row
+    giulia = Caller(cloud, GIULIA)
+    [row] = giulia.call("GET", path).json()["items"]
+    assert giulia.call("POST", f"/v1/pools/{pool.pool_id}/seats/{row['seat_id']}/release").status_code == 200
+    assert giulia.call("GET", path).json() == {"items": [], "next_cursor": None}
+    assert problem(station.heartbeat()) == (410, "SEAT_LOST")
+
+
+def test_a_pool_that_nobody_has_used_is_empty_and_not_missing(cloud: Cloud, license_pool: Pool) -> None:
+    customer_id, pool_id = license_pool.customer_id, license_pool.pool_id
+    for email, whose in ((GIULIA, ""), (MARTA, f"?customer_id={customer_id}"), (PAOLO, f"?customer_id={customer_id}")):
+        caller = Caller(cloud, email)
+        for what in ("usage", "denials"):
+            answer = caller.call("GET", f"/v1/pools/{pool_id}/{what}{whose}")
+            assert (answer.status_code, answer.json().get("items")) == (200, []), answer.text
+            assert caller.call("GET", f"/v1/pools/pool_00/{what}{whose}").status_code == 404
+        assert caller.call("GET", f"/v1/customers/{customer_id}/pools/{pool_id}/seats").json()["items"] == []
+    rafael = Caller(cloud, RAFAEL)
+    for what in ("usage", "denials", f"usage?customer_id={customer_id}"):
+        assert problem(rafael.call("GET", f"/v1/pools/{pool_id}/{what}")) == (404, "NOT_FOUND")
+    assert seat_store.get_pool(pool_id) is None
+    enrico = Browser(cloud).signed_in(ENRICO)
+    enrico.get(f"/portal/customers/{customer_id}/pools/{pool_id}")
+    for shown in ("0 of 3", "not used yet", "600 seconds", "Nobody."):
+        assert shown in enrico.text
+    assert "/lease-time" not in enrico.page
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_how_long_a_lease_lasts_is_said_for_the_pool_of_a_license(cloud: Cloud, license_pool: Pool, used: bool) -> None:
+    giulia, path = Caller(cloud, GIULIA), f"/v1/pools/{license_pool.pool_id}/lease-time"
+    if used:
+        assert Station(license_pool, os_user="anna").lease().json()["lease_seconds"] == 600
+    for wrong in ({"lease_seconds": 59}, {"lease_seconds": 86_401}, {"lease_seconds": "120"}, {}):
+        assert problem(giulia.call("PUT", path, wrong)) == (422, "INVALID_REQUEST")
+    answer = giulia.call("PUT", path, {"lease_seconds": 120})
+    assert (answer.status_code, answer.json()["lease_seconds"], answer.json()["capacity"]) == (200, 120, 3)
+    license_pool.forget()
+    assert Station(license_pool).lease().json()["lease_seconds"] == 120
+    assert giulia.call("PUT", path, {"lease_seconds": 120}).status_code == 200
+    logged = giulia.call("GET", f"/v1/customers/{license_pool.customer_id}/operations").json()["items"]
+    assert [each["action"] for each in logged].count("pool.lease_time_changed") == 1
+
+
+def test_how_long_a_lease_lasts_is_said_on_the_pool_s_page(cloud: Cloud, license_pool: Pool, pool: Pool) -> None:
+    giulia, home = Browser(cloud).signed_in(GIULIA), f"/portal/customers/{pool.customer_id}/pools"
+    giulia.get(f"{home}/{license_pool.pool_id}")
+    assert giulia.inputs()["lease_seconds"] == "600"
+    for wrong in ("59", "", "1e3"):
+        giulia.post(f"{home}/{license_pool.pool_id}/lease-time", {"lease_seconds": wrong})
+        assert "Something is missing or not valid: Lease time in seconds." in giulia.text
+    giulia.post(f"{home}/{license_pool.pool_id}/lease-time", {"lease_seconds": "3600"})
+    assert "Saved." in giulia.text
+    assert "3600 seconds" in giulia.text
+
+    giulia.get(f"{home}/{pool.pool_id}")
+    assert "600 seconds The activation key says so." in giulia.text
+    assert "/lease-time" not in giulia.page
+    giulia.post(f"{home}/{pool.pool_id}/lease-time", {"lease_seconds": "3600"})
+    assert "Ask the vendor for a key that says otherwise." in giulia.text
+    answer = Caller(cloud, GIULIA).call("PUT", f"/v1/pools/{pool.pool_id}/lease-time", {"lease_seconds": 3600})
+    assert problem(answer) == (409, "LEASE_TIME_IN_KEY")
+
+
+def test_a_page_of_the_live_view_that_is_gone_shows_the_last_row(cloud: Cloud, pool: Pool) -> None:
+    assert [station.lease().status_code for station in crowd(pool, 2)] == [201, 201]
+    enrico = Browser(cloud).signed_in(ENRICO)
+    enrico.get(f"/portal/customers/{pool.customer_id}/pools/{pool.pool_id}?start=100")
+    assert "PC-00001" in enrico.text
+    assert "Nobody." not in enrico.text
+    assert "Earlier" in enrico.text

@@ -21,9 +21,11 @@ from licensing.companies import require_in_force
 from licensing.contract_keys import NewKey
 from licensing.errors import (
     InvalidRequest,
+    KeyExpired,
     KeyForeignCompany,
     KeyMissing,
     KeyMixedGroups,
+    KeyNotYetValid,
     KeyRenewalTooEarly,
     KeySignatureInvalid,
     KeySuperseded,
@@ -55,7 +57,8 @@ _DUE_KEPT = timedelta(days=60)
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the vendor puts into a key. ``companies`` are names by tax id, ``concurrent`` seats by application; ``support`` are
-    user codes, or prefixes that end in ``*``. Times are days of the customer's calendar, the last one included.
+    user codes, or prefixes that end in ``*``. Times are days of the customer's calendar, the last one included. Without ``group``
+    it is that of the customer's last key; of the first one, a group of the customer's own.
     """
 
     companies: Mapping[str, str]
@@ -124,7 +127,8 @@ def issue(customer_id: str, terms: Terms, by: Origin, now: datetime, also: AlsoK
         key = Key(
             key_id=identity.new_id("key", now),
             customer_id=customer_id,
-            group=terms.group or customer_id,
+            # A key of another group could not be imported.
+            group=terms.group or (before[-1].key.group if before else customer_id),
             serial=before[-1].key.serial + 1 if before else 1,
             companies=companies,
             first_day=terms.first_day,
@@ -240,6 +244,9 @@ def _verified(token: str, now: datetime) -> Key:
 
 
 # ── importing ──
+
+#: What a key's text may be refused for (C9).
+REFUSALS = (KeySignatureInvalid, KeyMixedGroups, KeyForeignCompany, KeyExpired, KeyNotYetValid, KeySuperseded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -632,7 +632,9 @@ class Ping(Answer):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). ``code`` is stable; further members depend on it."""
+    """An error (RFC 9457). ``code`` is stable; further members depend on it. A key that is refused when it is looked at or imported
+    comes with ``contact``, the vendor's.
+    """
 
     model_config = ConfigDict(
         extra="allow",
@@ -645,7 +647,22 @@ class Problem(BaseModel):
                     "detail": "The code is not right. Check the newest e-mail; 4 tries are left.",
                     "code": "CODE_WRONG",
                     "tries_left": 4,
-                }
+                },
+                {
+                    "type": "urn:cloud-licensing:problem:key-expired",
+                    "title": "Forbidden",
+                    "status": 403,
+                    "detail": "The activation key ended on 2026-11-21. Import the renewed key; ask the vendor for it if it "
+                    "has not come.",
+                    "code": "KEY_EXPIRED",
+                    "last_day": "2026-11-21",
+                    "contact": {
+                        "name": "Aurora Licensing",
+                        "email": "licensing@aurora.example",
+                        "phone": "+39 02 555 0100",
+                        "url": "https://aurora.example",
+                    },
+                },
             ]
         },
     )

@@ -9,13 +9,21 @@ from pydantic import Field, StringConstraints, model_validator
 from licensing.contract import Answer, Body, Day, Flag, Text, example
 from licensing.contract_orders import TaxId
 from licensing.rules.activation_keys import Key
-from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE, LONGEST_LEASE, MOST_SEATS, SHORTEST_LEASE
+from licensing.rules.seats import (
+    BORROW_DAYS,
+    DEFAULT_LEASE,
+    LONGEST_BORROWING,
+    LONGEST_LEASE,
+    MOST_SEATS,
+    SHORTEST_LEASE,
+)
 
 MOST_COMPANIES = 2000
 
 CustomerId = Annotated[str, StringConstraints(pattern=r"^cus_[0-9A-Za-z]{1,60}$")]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=128, strip_whitespace=True)]
 Application = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+LeaseSeconds = Annotated[int, Field(strict=True, ge=SHORTEST_LEASE, le=LONGEST_LEASE)]
 SupportUser = Annotated[Text, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 
 _COMPANIES = [
@@ -68,9 +76,11 @@ class NewKey(Body):
     support: Annotated[tuple[SupportUser, ...], Field(max_length=50)] = ()
     first_day: Day
     last_day: Day
-    group: Annotated[Text, StringConstraints(max_length=64)] = ""
-    lease_seconds: Annotated[int, Field(strict=True, ge=SHORTEST_LEASE, le=LONGEST_LEASE)] = DEFAULT_LEASE
-    borrow_days: Annotated[int, Field(strict=True, ge=0, le=365)] = BORROW_DAYS
+    group: Annotated[
+        Text, StringConstraints(max_length=64), Field(description="Empty: that of the customer's last key.")
+    ] = ""
+    lease_seconds: LeaseSeconds = DEFAULT_LEASE
+    borrow_days: Annotated[int, Field(strict=True, ge=0, le=LONGEST_BORROWING)] = BORROW_DAYS
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -183,6 +193,40 @@ class Companies(Answer):
 
     items: list[CompanyAnswer]
     next_cursor: str | None = None
+
+
+class CustomerPool(Answer):
+    """How a pool of a customer stands (C8, C12). ``installation_id``: where its license is assigned; null: it is the activation
+    key's. ``peak_since`` is null before the first use.
+    """
+
+    pool_id: str
+    application: str
+    installation_id: str | None
+    capacity: int
+    in_use: int
+    support_in_use: int
+    peak: int
+    peak_since: datetime | None
+    valid_from: date | None
+    valid_until: date | None
+    days_left: int | None
+    lease_seconds: int
+
+
+class CustomerPools(Answer):
+    """A page of a customer's pools, by application."""
+
+    items: list[CustomerPool]
+    next_cursor: str | None = None
+
+
+class LeaseTime(Body):
+    """How long a lease lasts without a heartbeat."""
+
+    model_config = example({"lease_seconds": 120})
+
+    lease_seconds: LeaseSeconds
 
 
 class PeakAnswer(Answer):

@@ -383,6 +383,15 @@ class BorrowingNotAllowed(LicensingError):
     detail = mark("This seat can be borrowed for at most {max_days} days.")
 
 
+class LeaseTimeInKey(LicensingError):
+    """Raised when the lease time of a pool is to be changed that an activation key says."""
+
+    code, status = "LEASE_TIME_IN_KEY", 409
+    detail = mark(
+        "The activation key says how long a lease of these seats lasts. Ask the vendor for a key that says otherwise."
+    )
+
+
 class CompanyLimitReached(LicensingError):
     """Raised when the key's quota of companies is used up (C2)."""
 

@@ -117,7 +117,8 @@ def _nothing_more(transaction: TransactWrite, use: store.Use) -> None:
 def reset_peak(customer_id: str, pool_id: str, by: Origin, now: datetime, also: AlsoUse = _nothing_more) -> store.Use:
     """Let the peak count from now on (C8), beginning with what is in use. Raises NotFound."""
     deployment.require_home_site()
-    _require(customer_id, pool_id)
+    if _of(customer_id, pool_id) is None:
+        raise NotFound
     at = store.epoch(now)
 
     def attempt() -> store.Use:
@@ -151,9 +152,11 @@ def usage(
 ) -> list[UseStep]:
     """How a pool was used between two times: the most seats in use at once in each step (seconds; at least five minutes).
 
-    Up to date: what was not looked at yet is worked out from the seats that are held. Raises NotFound.
+    Up to date: what was not looked at yet is worked out from the seats that are held. Nothing where the pool was never used.
+    Raises NotFound for another customer's.
     """
-    _require(customer_id, pool_id)
+    if _of(customer_id, pool_id) is None:
+        return []
     step = max(SLOT, step - step % SLOT)
     first, last = store.epoch(start), min(store.epoch(end), store.epoch(now) + 1)
     known = store.most_between(pool_id, first, last, SLOT)
@@ -248,9 +251,14 @@ class Denial:
 
 
 def denials(customer_id: str, pool_id: str, start: datetime, end: datetime) -> list[Denial]:
-    """The true denials between two times, one entry a station, the newest first. Raises NotFound."""
-    pool = _require(customer_id, pool_id).pool
-    names = {seat_rules.company(tax_id): tax_id for tax_id in pool.companies}
+    """The true denials between two times, one entry a station, the newest first; none where the pool was never used.
+
+    Raises NotFound for another customer's.
+    """
+    state = _of(customer_id, pool_id)
+    if state is None:
+        return []
+    names = {seat_rules.company(tax_id): tax_id for tax_id in state.pool.companies}
     first, last = store.epoch(start), store.epoch(end)
     within = (
         replace(each, times=times)
@@ -269,8 +277,8 @@ def denials(customer_id: str, pool_id: str, start: datetime, end: datetime) -> l
     ]
 
 
-def _require(customer_id: str, pool_id: str) -> store.PoolState:
+def _of(customer_id: str, pool_id: str) -> store.PoolState | None:
     state = store.get_pool(pool_id)
-    if state is None or state.pool.customer_id != customer_id:
+    if state is not None and state.pool.customer_id != customer_id:
         raise NotFound
     return state

@@ -630,22 +630,27 @@ def _wanted(
     offers nothing any more: who is in may finish.
     """
     if entitlement := _entitlement(standing, pool_id):
-        return Pool(
-            pool_id=pool_id,
-            customer_id=standing.customer_id,
-            application=entitlement.application,
-            capacity=entitlement.quantity,
-            companies={standing.tax_id: standing.customer_name},
-            time_zone=standing.customer_time_zone,
-            first_day=entitlement.first_day,
-            last_day=entitlement.last_day,
-            installation_id=standing.installation_id,
-        )
+        return license_pool(standing, entitlement, pool_id)
     if imported is None:
         return None
     applications = [*imported.key.concurrent, *([kept.pool.application] if kept and kept.pool.key_id else [])]
     names = {key_pool_id(standing.customer_id, application): application for application in applications}
     return imported.key.pool(names[pool_id]) if pool_id in names else None
+
+
+def license_pool(standing: Standing, entitlement: Entitlement, pool_id: str) -> Pool:
+    """The pool of a license on an installation, as the license says that it should be."""
+    return Pool(
+        pool_id=pool_id,
+        customer_id=standing.customer_id,
+        application=entitlement.application,
+        capacity=entitlement.quantity,
+        companies={standing.tax_id: standing.customer_name},
+        time_zone=standing.customer_time_zone,
+        first_day=entitlement.first_day,
+        last_day=entitlement.last_day,
+        installation_id=standing.installation_id,
+    )
 
 
 def _as_kept(wanted: Pool, kept: Pool) -> Pool:
@@ -715,14 +720,6 @@ def open_pool(pool: Pool, now: datetime) -> None:
     settle(pool.pool_id, now)
 
 
-def set_capacity(pool_id: str, capacity: int, now: datetime) -> None:
-    """Change how many seats a pool has. Raises NotFound."""
-    state = store.get_pool(pool_id)
-    if state is None:
-        raise NotFound
-    open_pool(replace(state.pool, capacity=capacity), now)
-
-
 def set_lease_seconds(customer_id: str, pool_id: str, seconds: int, by: Origin, now: datetime) -> None:
     """Change how long a lease lasts without a heartbeat: 60 seconds to a day; for pools of a license. Raises NotFound."""
 
@@ -731,6 +728,8 @@ def set_lease_seconds(customer_id: str, pool_id: str, seconds: int, by: Origin, 
         if state is None or state.pool.customer_id != customer_id:
             raise NotFound
         bounded = max(rules.SHORTEST_LEASE, min(rules.LONGEST_LEASE, seconds))
+        if state.pool.lease_seconds == bounded:
+            return
         told = operation(customer_id, by, "pool.lease_time_changed", now, pool_id, seconds=bounded)
         store.put_pool(replace(state, pool=replace(state.pool, lease_seconds=bounded)), recording(told))
 
@@ -881,14 +880,6 @@ def state_of(customer_id: str, pool_id: str, now: datetime) -> contract.PoolAnsw
         days_left=pool.days_left(now),
         lease_seconds=pool.lease_seconds,
     )
-
-
-def customer_of(pool_id: str) -> str:
-    """Whose a pool is. Raises NotFound."""
-    state = store.get_pool(pool_id)
-    if state is None:
-        raise NotFound
-    return state.pool.customer_id
 
 
 def live(customer_id: str, pool_id: str, now: datetime, *, with_ids: bool) -> list[contract.SeatRow]:

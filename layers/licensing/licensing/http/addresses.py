@@ -13,7 +13,7 @@ _FORMS = [
         (f"({_CUSTOMER}/servers/[^/]+)/(?!offline)[^/]+", r"\1"),
         (f"({_CUSTOMER}/servers/[^/]+/offline)/(?:file|receipt)", r"\1"),
         (f"({_CUSTOMER}/keys)/(?:preview|import|renewal|companies)", r"\1"),
-        (f"({_CUSTOMER}/pools/[^/]+)/(?:peak-reset|release)", r"\1"),
+        (f"({_CUSTOMER}/pools/[^/]+)/(?:peak-reset|release|lease-time)", r"\1"),
         (f"({_CUSTOMER}/log)-retention", r"\1"),
         (r"(/portal/orders/[^/]+)/(?:resend|cancel|forward)", r"\1"),
         (r"(/portal/teams/[^/]+)/(?:invitations(?:/[^/]+)?|people/[^/]+)", r"\1"),

@@ -41,7 +41,7 @@ from licensing.http.addresses import page_of
 from licensing.http.api import BODY_LIMIT, Handler, handles
 from licensing.http.requests import body_bytes, origin
 from licensing.languages import Language
-from licensing.rules import access
+from licensing.rules import access, pasted
 from licensing.rules.operations import Origin
 from licensing.rules.people import User
 from licensing.rules.vendor import Vendor
@@ -164,21 +164,21 @@ def form(visit: Visit) -> dict[str, str]:
 
 
 def _parts(content: bytes, content_type: str) -> list[tuple[str, str]]:
-    """The fields of a form with files (RFC 7578). A file that is no text reads as one with strange characters in it."""
-    found: list[tuple[str, bytes | None]] = []
+    """The fields of a form with files (RFC 7578)."""
+    found: list[tuple[str, str]] = []
 
     def file_part(part: File) -> None:
         part.file_object.seek(0)
-        found.append((_decoded(part.field_name), part.file_object.read()))
+        found.append((_decoded(part.field_name), pasted.decoded(part.file_object.read())))
 
     def field_part(part: Field) -> None:
-        found.append((_decoded(part.field_name), part.value))
+        found.append((_decoded(part.field_name), _decoded(part.value)))
 
     try:
         parse_form({"Content-Type": content_type.encode()}, BytesIO(content), field_part, file_part)
     except (FormParserError, ValueError) as error:
         raise FormExpired from error
-    return [(name, _decoded(value)) for name, value in found[:_MOST_FIELDS]]
+    return found[:_MOST_FIELDS]
 
 
 def _decoded(text: bytes | None) -> str:

@@ -30,6 +30,8 @@ SUPPORT_PLACES = 3
 NOTICE_DAYS = 30
 #: The most days for which a seat may be borrowed where the pool says nothing else (C13).
 BORROW_DAYS = 30
+#: The most that a key may say.
+LONGEST_BORROWING = 365
 MOST_SEATS = 40_000
 #: Module instances remembered on one seat; beyond, those that are heard of least recently give way.
 MOST_INSTANCES = 24
