@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import httpx
 import jwt
 import pytest
-from licensing import activation_keys, administration, identity, people, webhooks
+from licensing import activation_keys, administration, companies, identity, people, webhooks
 from licensing.activation_keys import Terms
 from licensing.contract_alerts import NewWebhook
 from licensing.http.addresses import page_of
@@ -264,8 +264,8 @@ def with_a_key(
 ) -> dict[str, str]:
     """A key that is imported, one that is not yet, a company, and somebody on a seat."""
     today = cloud.now.date()
-    companies = dict.fromkeys((tax_id, *more), "A")
-    terms = Terms(companies, today - timedelta(days=2), today + timedelta(days=300), {"erp": 6})
+    named = dict.fromkeys((tax_id, *more), "A")
+    terms = Terms(named, today - timedelta(days=2), today + timedelta(days=300), {"erp": 6})
     first = activation_keys.issue(customer_id, terms, VENDOR, cloud.now)
     preview = activation_keys.preview(customer_id, first.text, cloud.now)
     activation_keys.import_key(customer_id, preview.preview_id, VENDOR, cloud.now)

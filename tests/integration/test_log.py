@@ -607,7 +607,6 @@ def test_a_cleaning_that_dies_half_way_reports_what_it_deleted(cloud: Cloud, cus
     assert cuts == [3, 3]
     metrics = [json.loads(line) for line in log.read_text()[before:].splitlines() if line.startswith('{"_aws"')]
     assert [(each["OperationsDeleted"], each["DaysCut"]) for each in metrics] == [([6.0], [2.0])]
-    assert '"cut_days":2,"deleted":6' in log.read_text()[before:]
 
 
 def test_site_2_leaves_the_cleaning_to_site_1(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
