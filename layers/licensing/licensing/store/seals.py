@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
+from licensing.rules.seals import is_day
 from licensing.store import tables
 from licensing.store.attributes import CompressedJson
 from licensing.store.operations import Record
@@ -75,7 +77,7 @@ def seals(customer_id: str, first: date | None = None, last: date | None = None)
     """The seals of some days, oldest first."""
     between = SealItem.sk.between(f"SEAL#{first or date.min}", f"SEAL#{last or date.max}")
     items = tables.read(lambda: list(SealItem.query(_partition(customer_id), between, consistent_read=True)))
-    return [_seal(item) for item in items]
+    return [_seal(item) for item in items if is_day(item.sk.partition("#")[2])]
 
 
 def get(customer_id: str, day: date) -> Seal | None:
@@ -91,13 +93,36 @@ def leaves(customer_id: str, day: date) -> dict[str, str]:
 
 
 def put(customer_id: str, day: date, jws: str, leaves: Mapping[str, str]) -> None:
-    """Seal a day, leaves first. Raises ConditionFailed where it is sealed already."""
+    """Seal a day, its last leaves with the seal. Raises ConditionFailed, and writes no leaf, where it is sealed already."""
     ordered = sorted(leaves.items())
-    for start in range(0, len(ordered), _LEAVES_PER_ITEM):
-        part = dict(ordered[start : start + _LEAVES_PER_ITEM])
-        item = LeavesItem(_partition(customer_id), f"LEAVES#{day}#{start:08d}", leaves=part)
-        tables.write(item.save)
+    parts = [
+        LeavesItem(
+            _partition(customer_id),
+            f"LEAVES#{day}#{start:08d}",
+            leaves=dict(ordered[start : start + _LEAVES_PER_ITEM]),
+        )
+        for start in range(0, len(ordered), _LEAVES_PER_ITEM)
+    ]
+    for each in parts[:-1]:
+        tables.transact(partial(_leaves_in, item=each, customer_id=customer_id, day=day))
     seal = SealItem(_partition(customer_id), f"SEAL#{day}", seal=jws, entries=len(leaves))
+
+    def fill(transaction: TransactWrite) -> None:
+        transaction.save(seal, condition=SealItem.pk.does_not_exist())
+        transaction.save(parts[-1])
+
+    tables.transact(fill)
+
+
+def _leaves_in(transaction: TransactWrite, item: LeavesItem, customer_id: str, day: date) -> None:
+    unsealed = SealItem.pk.does_not_exist()
+    transaction.condition_check(SealItem, _partition(customer_id), f"SEAL#{day}", condition=unsealed)
+    transaction.save(item)
+
+
+def restore(customer_id: str, day: date, jws: str, count: int) -> None:
+    """Put a seal back that is gone, as its copy has it; leaves stay as they are. Raises ConditionFailed where there is one."""
+    seal = SealItem(_partition(customer_id), f"SEAL#{day}", seal=jws, entries=count)
     tables.write(lambda: seal.save(condition=SealItem.pk.does_not_exist()))
 
 
