@@ -561,6 +561,80 @@ def test_a_day_that_is_not_sealed_is_not_cut(cloud: Cloud, customer: str, monkey
     assert item_of(told[0])
 
 
+def unreadable(told: Operation, sort_key: str, **attributes: Any) -> None:
+    """What somebody else than us wrote beside an entry."""
+    pk, _ = store._key(told, told.at)
+    item = {"pk": {"S": pk}, "sk": {"S": sort_key}, "k": {"S": "server"}, "a": {"S": "x"}, "r": {"S": "DONE"}}
+    boto3.client("dynamodb", region_name=REGION).put_item(
+        TableName=OperationItem.Meta.table_name, Item={**item, **attributes}
+    )
+
+
+STRAYS: list[tuple[str, dict[str, Any], str]] = [
+    ("garbage", {}, "garbage"),
+    ("25:00:00#op_1", {}, "op_1"),
+    ("00:00:00#op_1#more", {}, "op_1#more"),
+    ("00:00:00#op_1", {"d": {"S": "no JSON"}}, "op_1"),
+    ("00:00:00#op_1", {"t": {"N": "1e30"}}, "op_1"),
+    ("00:00:00#op_1", {"r": {"N": "1"}}, "op_1"),
+]
+
+
+@pytest.mark.parametrize(("sort_key", "attributes", "named"), STRAYS)
+def test_what_can_not_be_read_is_named_as_added_and_holds_up_nothing(
+    cloud: Cloud, customer: str, sort_key: str, attributes: dict[str, Any], named: str
+) -> None:
+    told = daily(cloud, customer, days=18, each=2)
+    unreadable(told[0], sort_key, **attributes)
+    unreadable(told[20], sort_key, **attributes)
+    seal_all(customer, cloud.now)
+    assert verified(customer, cloud.now).findings == tuple(
+        Finding(str(each.at.date()), "added", named) for each in (told[0], told[20])
+    )
+    shown = everything(customer, cloud.now, limit=1, newest_first=False)
+    assert ids(shown) == [each.operation_id for each in told if each in shown]
+    assert told[20] in shown
+    assert log_cleanup.clean(customer, cloud.now).complete
+    assert store.count(customer, told[0].at.date()) == 0
+    assert verified(customer, cloud.now).findings == (Finding(str(told[20].at.date()), "added", named),)
+
+
+def test_an_entry_made_unreadable_is_named_as_altered(cloud: Cloud, customer: str, sealed: list[Operation]) -> None:
+    unreadable(sealed[9], item_of(sealed[9]).sk, d={"S": "no JSON"})
+    assert verified(customer, cloud.now).findings == (
+        Finding(str(sealed[9].at.date()), "altered", sealed[9].operation_id),
+    )
+
+
+def test_a_cut_says_where_what_it_deleted_is_not_what_was_sealed(cloud: Cloud, customer: str) -> None:
+    told = daily(cloud, customer, days=18, each=4)
+    seal_all(customer, cloud.now)
+    item_of(told[0]).delete()
+    log_cleanup.clean(customer, cloud.now)
+    cuts = {each.details["day"]: each.details for each in everything(customer, cloud.now) if each.action == "log.cut"}
+    day = str(told[0].at.date())
+    assert cuts.pop(day) == {"day": day, "entries": 3, "sealed": 4}
+    assert {(each["entries"], each.get("sealed")) for each in cuts.values()} == {(4, None)}
+
+
+def test_a_customer_that_can_not_be_cleaned_holds_up_nobody(
+    cloud: Cloud, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued: list[dict[str, Any]] = []
+    clean = log_cleanup.clean
+
+    def broken(customer_id: str, *rest: Any) -> Any:
+        if customer_id == customer:
+            raise ValueError("an unknown time zone")
+        return clean(customer_id, *rest)
+
+    monkeypatch.setattr(log_cleanup, "clean", broken)
+    monkeypatch.setattr(log_cleanup, "_send", lambda message, delay=0: queued.append(message))
+    for shard in range(16):
+        log_cleanup.work({"shard": shard, "after": ""}, cloud.now, lambda: True, log_cleanup.Cleaned())
+    assert queued == [{"customer_id": customer}]
+
+
 @pytest.mark.parametrize("operation", ["BatchWriteItem", "TransactWriteItems"])
 @pytest.mark.parametrize("fault", ["throttle", "timeout_after"])
 @pytest.mark.parametrize("after", [0, 2])

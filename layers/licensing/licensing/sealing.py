@@ -121,6 +121,12 @@ def _seal(customer_id: str, day: date, leaves: dict[str, str], before: tuple[str
     return sealed.jws
 
 
+def signed_count(customer_id: str, seal: seals.Seal, now: datetime) -> int:
+    """How many entries a day had when it was sealed; what its item says, where its seal does not hold."""
+    claims = _claims(customer_id, seal.day, seal.jws, now)
+    return claims["count"] if claims else seal.count
+
+
 def tombstone(customer_id: str, seal: seals.Seal, kept_days: int, now: datetime) -> str:
     """What is left of a sealed day that retention cut: signed, so that nobody else's deletion looks lawful."""
     claims = {
@@ -189,7 +195,8 @@ def verify(
         if most_entries is not None and entries >= most_entries:
             last = each - timedelta(days=1)
             break
-        there = [stored.entry for stored in operations.page(customer_id, each)]
+        strays: list[rules.Entry] = []
+        there = [*(stored.entry for stored in operations.page(customer_id, each, strays=strays)), *strays]
         day, seal_of_day = str(each), found.get(str(each))
         sealed: dict[str, str] = {}
         if seal_of_day and seal_of_day.tombstone is not None:

@@ -35,6 +35,8 @@ class SealItem(Record):
     seal = UnicodeAttribute()
     entries = NumberAttribute()
     archived = BooleanAttribute(null=True)
+    #: How many entries there were when its cutting began.
+    found = NumberAttribute(null=True)
     tombstone = UnicodeAttribute(null=True)
 
 
@@ -61,6 +63,7 @@ class Seal:
     jws: str
     count: int
     archived: bool = False
+    found: int | None = None
     tombstone: str | None = None
 
 
@@ -143,6 +146,18 @@ def mark_archived(customer_id: str, day: date) -> None:
     tables.write(lambda: item.update(actions=[SealItem.archived.set(True)], condition=SealItem.pk.exists()))
 
 
+def note_found(customer_id: str, day: date, count: int) -> int:
+    """Note how many entries a day has, before the first is deleted; returns what was noted first."""
+    item = SealItem(_partition(customer_id), f"SEAL#{day}")
+    unnoted = SealItem.pk.exists() & SealItem.found.does_not_exist()
+    try:
+        tables.write(lambda: item.update(actions=[SealItem.found.set(count)], condition=unnoted))
+    except tables.ConditionFailed:
+        noted = tables.find(SealItem, _partition(customer_id), f"SEAL#{day}")
+        return count if noted is None or noted.found is None else int(noted.found)
+    return count
+
+
 def cut_in(transaction: TransactWrite, customer_id: str, day: date, tombstone: str) -> None:
     """Leave a tombstone at a sealed day, once, as part of a transaction."""
     transaction.update(
@@ -180,5 +195,11 @@ def _day(text: str | None) -> date | None:
     return date.fromisoformat(text) if text else None
 
 
+def _count(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
 def _seal(item: SealItem) -> Seal:
-    return Seal(item.sk.partition("#")[2], item.seal, int(item.entries), bool(item.archived), item.tombstone)
+    return Seal(
+        item.sk.partition("#")[2], item.seal, int(item.entries), bool(item.archived), _count(item.found), item.tombstone
+    )
