@@ -404,6 +404,7 @@ def test_a_head_set_back_hides_no_altered_entry_and_cleaning_goes_on_naming_it(
     missing = {Finding(newest.day, "seal_missing")} if seal_is_gone else set()
     assert set(found.findings) == {altered, Finding(first_beyond, "head_behind"), *missing}
     assert found.open_from == day + timedelta(days=1)
+    assert sorted(ids(everything(customer, cloud.now))) == sorted(each.operation_id for each in sealed)
     log_cleanup.clean(customer, cloud.now)
     assert verified(customer, cloud.now).findings == (altered,)
     assert seals.get(customer, day) == newest
