@@ -565,7 +565,7 @@ def _denied(each: seat_use.Denial) -> DenialAnswer:
 
 def _span(begin: datetime | None, end: datetime | None, usual: timedelta, now: datetime) -> tuple[datetime, datetime]:
     """Between which times, at most as long as use is kept. Raises InvalidRequest where nothing is between."""
-    last = min(end or now, now + timedelta(seconds=1))
+    last = max(min(end or now, now + timedelta(seconds=1)), now - _KEPT)
     first = max(begin or last - usual, now - _KEPT)
     if first >= last:
         raise InvalidRequest

@@ -140,12 +140,13 @@ def _answer(operation: Operation) -> OperationAnswer:
 )
 def verify(customer_id: CustomerId, first: From = None, to: To = None) -> VerificationAnswer:
     """From one day to another (UTC), both included; the last month where they are not said. One answer looks at 31 days, or at the
-    days that have the first 10,000 operations: `next_from` says where to go on.
+    days that have the first 10,000 operations: `next_from` says where to go on. `intact` with `days` 0 says only that no
+    day of the range is sealed yet.
     """
     customers.account_for(user_caller(app), customer_id, "log.read")
     now = deployment.now()
     last = to or now.date()
-    first = first or last - _MONTH
+    first = first or max(last, date.min + _MONTH) - _MONTH
     if last < first:
         raise InvalidRequest
     found = sealing.verify(

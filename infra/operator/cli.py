@@ -749,7 +749,11 @@ def export_log(
 
 
 @log.command("verify")
-def verify_log(tax_id: TaxId, since: Since = None, until: Until = None) -> None:
+def verify_log(
+    tax_id: TaxId,
+    since: Annotated[datetime | None, typer.Option(formats=_TIMES, help="From that day on (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=_TIMES, help="Up to that day (UTC), and with it.")] = None,
+) -> None:
     """Say whether anything was altered, removed or added since its day was sealed, and what. Exit status 1 if so."""
     from licensing import administration, sealing
 
@@ -761,11 +765,16 @@ def verify_log(tax_id: TaxId, since: Since = None, until: Until = None) -> None:
         found = sealing.verify(customer_id, first, last, now)
         cut = f", {found.cut} of them cut by retention" if found.cut else ""
         _say(f"{found.days} sealed days{cut}, {found.entries} operations. Not sealed yet: from {found.open_from} on.")
+        if found.erased:
+            _say(
+                f"Of {found.erased} operations name and address were erased, which a seal allows. Lawful ones are in the log, with "
+                "their number: log show --action log.personal_data_erased"
+            )
         if found.findings:
             _fail(
                 *(f"{each.day}: {each.fault.replace('_', ' ')} {each.operation_id}".rstrip() for each in found.findings)
             )
-        _say("Nothing was altered, removed or added.")
+        _say("Nothing was altered, removed or added." if found.days else "No day of this range is sealed yet.")
 
 
 @log.command("retention")

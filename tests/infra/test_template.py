@@ -212,8 +212,8 @@ GRANTED = {
     "CleanLog": {
         "LogCleanupQueue ReceiveMessage", "LogCleanupQueue DeleteMessage", "LogCleanupQueue GetQueueAttributes",
         "LogCleanupQueue SendMessage", "Licensing GetItem", "Licensing Query", "Operations GetItem", "Operations Query",
-        "Operations PutItem", "Operations UpdateItem", "Operations BatchWriteItem", "* Sign",
-        "SigningKeysSecret GetSecretValue", "* PutObject",
+        "Operations PutItem", "Operations UpdateItem", "Operations BatchWriteItem", "Operations ConditionCheckItem", "* Sign",
+        "SigningKeysSecret GetSecretValue", "* PutObject", f"{ACCOUNT} ListBucketVersions", "* GetObjectVersion",
     },
     "ManageSeats": {
         "Licensing GetItem", "Licensing PutItem", "Licensing UpdateItem", "Operations PutItem", "State GetItem",

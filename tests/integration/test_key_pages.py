@@ -170,6 +170,7 @@ def test_use_denials_and_peak_over_the_api(cloud: Cloud, pool: Pool) -> None:
     assert [each["most"] for each in used["items"]][-1] == 2
     assert used["step_seconds"] == 3600
     assert problem(giulia.call("GET", f"{path}/usage?from=2026-11-25T00:00:00")) == (422, "INVALID_REQUEST")
+    assert problem(giulia.call("GET", f"{path}/usage?to=0001-01-05T00:00:00Z")) == (422, "INVALID_REQUEST")
 
     for station in stations[:2]:
         station.close()

@@ -16,7 +16,7 @@ from licensing.log_reading import Filters, export, list_operations
 from licensing.rules.operations import Operation, Origin
 from licensing.rules.seals import Finding
 from licensing.store import operations as store
-from licensing.store import seals
+from licensing.store import seals, tables
 from licensing.store.operations import OperationItem
 from licensing.store.seals import HeadItem, LeavesItem, SealItem
 
@@ -324,10 +324,11 @@ def test_a_seal_that_is_gone_with_all_its_day_breaks_the_chain(
     for told in sealed[8:12]:
         item_of(told).delete()
     SealItem(f"LOG#{customer}", f"SEAL#{day}").delete()
-    assert verified(customer, cloud.now).findings == (
+    assert set(verified(customer, cloud.now).findings) == {
+        *(Finding(str(day), "removed", told.operation_id) for told in sealed[8:12]),
         Finding(str(day), "seal_missing"),
         Finding(str(day + timedelta(days=1)), "chain_broken"),
-    )
+    }
 
 
 def test_the_newest_seal_can_not_go_unnoticed(cloud: Cloud, customer: str, sealed: list[Operation]) -> None:
@@ -361,16 +362,81 @@ def test_a_day_sealed_anew_does_not_fit_the_copy_of_its_seal(
     day = date.fromisoformat(newest.day)
     tamper_action(next(told for told in sealed if told.at.date() == day))
     SealItem(f"LOG#{customer}", f"SEAL#{newest.day}").delete()
-    HeadItem.get(f"LOG#{customer}", "HEAD").update(
+    leaves = {each.entry.place: sealing.rules.leaf(each.entry) for each in store.page(customer, day)}
+    before = seals.seals(customer)[-1]
+    jws = sealing._seal(customer, day, leaves, (before.day, sealing.rules.digest(before.jws)), cloud.now)
+    HeadItem.get(f"LOG#{customer}", "HEAD").update(actions=[HeadItem.newest.set(sealing.rules.digest(jws))])
+    assert verified(customer, cloud.now).findings == (Finding(newest.day, "seal_altered"),)
+
+
+def set_head_back(customer_id: str) -> None:
+    *_, before, newest = seals.seals(customer_id)
+    HeadItem.get(f"LOG#{customer_id}", "HEAD").update(
         actions=[
-            HeadItem.sealed_through.set(str(day - timedelta(days=1))),
-            HeadItem.newest_day.set(seals.seals(customer)[-1].day),
-            HeadItem.newest.set(sealing.rules.digest(seals.seals(customer)[-1].jws)),
+            HeadItem.sealed_through.set(str(date.fromisoformat(newest.day) - timedelta(days=1))),
+            HeadItem.newest_day.set(before.day),
+            HeadItem.newest.set(sealing.rules.digest(before.jws)),
         ]
     )
-    cloud.stack.clock.advance(timedelta(seconds=1))
-    assert sealing.seal_next(customer, cloud.now)
-    assert verified(customer, cloud.now).findings == (Finding(newest.day, "seal_altered"),)
+
+
+def delete_head(customer_id: str) -> None:
+    HeadItem(f"LOG#{customer_id}", "HEAD").delete()
+
+
+@pytest.mark.parametrize("seal_is_gone", [False, True])
+@pytest.mark.parametrize("set_back", [set_head_back, delete_head])
+def test_a_head_set_back_hides_no_altered_entry_and_cleaning_goes_on_naming_it(
+    cloud: Cloud, customer: str, sealed: list[Operation], set_back: Callable[[str], None], seal_is_gone: bool
+) -> None:
+    """The head is not signed: a seal, or a locked copy, beyond it counts; and no day is sealed over what was forged in it."""
+    newest = seals.seals(customer)[-1]
+    day = date.fromisoformat(newest.day)
+    forged = next(told for told in sealed if told.at.date() == day)
+    altered = Finding(newest.day, "altered", forged.operation_id)
+    tamper_action(forged)
+    set_back(customer)
+    if seal_is_gone:
+        SealItem(f"LOG#{customer}", f"SEAL#{newest.day}").delete()
+    cloud.stack.clock.advance(timedelta(hours=1))
+    found = verified(customer, cloud.now)
+    first_beyond = newest.day if set_back is set_head_back else seals.seals(customer)[0].day
+    missing = {Finding(newest.day, "seal_missing")} if seal_is_gone else set()
+    assert set(found.findings) == {altered, Finding(first_beyond, "head_behind"), *missing}
+    assert found.open_from == day + timedelta(days=1)
+    assert sorted(ids(everything(customer, cloud.now))) == sorted(each.operation_id for each in sealed)
+    log_cleanup.clean(customer, cloud.now)
+    assert verified(customer, cloud.now).findings == (altered,)
+    assert seals.get(customer, day) == newest
+
+
+def test_a_seal_whose_head_is_only_about_to_follow_is_no_finding(
+    cloud: Cloud, customer: str, sealed: list[Operation]
+) -> None:
+    set_head_back(customer)
+    assert verified(customer, cloud.now).findings == ()
+    cloud.stack.clock.advance(timedelta(hours=1))
+    assert [each.fault for each in verified(customer, cloud.now).findings] == ["head_behind"]
+
+
+def test_leaves_of_a_sealed_day_are_not_written_again(
+    cloud: Cloud, customer: str, sealed: list[Operation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("licensing.store.seals._LEAVES_PER_ITEM", 1)
+    day = date.fromisoformat(seals.seals(customer)[-1].day)
+    leaves = seals.leaves(customer, day)
+    for count in (1, 3):
+        with pytest.raises(tables.ConditionFailed):
+            seals.put(customer, day, "another", {f"10:00:0{n}#op_{n}#primary": "00" for n in range(count)})
+    assert seals.leaves(customer, day) == leaves
+
+
+def test_many_leaves_are_written_in_parts(cloud: Cloud, customer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("licensing.store.seals._LEAVES_PER_ITEM", 3)
+    daily(cloud, customer, days=4, each=8)
+    seal_all(customer, cloud.now)
+    found = verified(customer, cloud.now)
+    assert (found.days, found.entries, found.findings) == (1, 8, ())
 
 
 def test_another_customer_s_seal_is_no_seal_of_this_one(cloud: Cloud, customer: str, sealed: list[Operation]) -> None:
@@ -387,7 +453,7 @@ def test_sealing_twice_at_once_seals_once(cloud: Cloud, customer: str) -> None:
     daily(cloud, customer, days=6)
 
     def twin(event: str, request: Any) -> None:
-        if event.endswith("PutItem") and b"SEAL#" in request.body:
+        if event.endswith("TransactWriteItems") and b"SEAL#" in request.body:
             cloud.stack.aws.interceptor = None
             assert sealing.seal_next(customer, cloud.now)
 
@@ -400,7 +466,7 @@ def test_sealing_twice_at_once_seals_once(cloud: Cloud, customer: str) -> None:
     assert (found.days, found.findings) == (3, ())
 
 
-@pytest.mark.parametrize("operation", ["PutItem", "UpdateItem"])
+@pytest.mark.parametrize("operation", ["TransactWriteItems", "UpdateItem"])
 @pytest.mark.parametrize("fault", ["throttle", "timeout_after"])
 @pytest.mark.parametrize("after", [0, 2])
 def test_sealing_survives_dying_anywhere(cloud: Cloud, customer: str, operation: str, fault: str, after: int) -> None:
@@ -494,6 +560,80 @@ def test_a_day_that_is_not_sealed_is_not_cut(cloud: Cloud, customer: str, monkey
     monkeypatch.setattr(log_cleanup, "seal_next", lambda customer_id, now: False)
     assert log_cleanup.clean(customer, cloud.now).deleted == 0
     assert item_of(told[0])
+
+
+def unreadable(told: Operation, sort_key: str, **attributes: Any) -> None:
+    """What somebody else than us wrote beside an entry."""
+    pk, _ = store._key(told, told.at)
+    item = {"pk": {"S": pk}, "sk": {"S": sort_key}, "k": {"S": "server"}, "a": {"S": "x"}, "r": {"S": "DONE"}}
+    boto3.client("dynamodb", region_name=REGION).put_item(
+        TableName=OperationItem.Meta.table_name, Item={**item, **attributes}
+    )
+
+
+STRAYS: list[tuple[str, dict[str, Any], str]] = [
+    ("garbage", {}, "garbage"),
+    ("25:00:00#op_1", {}, "op_1"),
+    ("00:00:00#op_1#more", {}, "op_1#more"),
+    ("00:00:00#op_1", {"d": {"S": "no JSON"}}, "op_1"),
+    ("00:00:00#op_1", {"t": {"N": "1e30"}}, "op_1"),
+    ("00:00:00#op_1", {"r": {"N": "1"}}, "op_1"),
+]
+
+
+@pytest.mark.parametrize(("sort_key", "attributes", "named"), STRAYS)
+def test_what_can_not_be_read_is_named_as_added_and_holds_up_nothing(
+    cloud: Cloud, customer: str, sort_key: str, attributes: dict[str, Any], named: str
+) -> None:
+    told = daily(cloud, customer, days=18, each=2)
+    unreadable(told[0], sort_key, **attributes)
+    unreadable(told[20], sort_key, **attributes)
+    seal_all(customer, cloud.now)
+    assert verified(customer, cloud.now).findings == tuple(
+        Finding(str(each.at.date()), "added", named) for each in (told[0], told[20])
+    )
+    shown = everything(customer, cloud.now, limit=1, newest_first=False)
+    assert ids(shown) == [each.operation_id for each in told if each in shown]
+    assert told[20] in shown
+    assert log_cleanup.clean(customer, cloud.now).complete
+    assert store.count(customer, told[0].at.date()) == 0
+    assert verified(customer, cloud.now).findings == (Finding(str(told[20].at.date()), "added", named),)
+
+
+def test_an_entry_made_unreadable_is_named_as_altered(cloud: Cloud, customer: str, sealed: list[Operation]) -> None:
+    unreadable(sealed[9], item_of(sealed[9]).sk, d={"S": "no JSON"})
+    assert verified(customer, cloud.now).findings == (
+        Finding(str(sealed[9].at.date()), "altered", sealed[9].operation_id),
+    )
+
+
+def test_a_cut_says_where_what_it_deleted_is_not_what_was_sealed(cloud: Cloud, customer: str) -> None:
+    told = daily(cloud, customer, days=18, each=4)
+    seal_all(customer, cloud.now)
+    item_of(told[0]).delete()
+    log_cleanup.clean(customer, cloud.now)
+    cuts = {each.details["day"]: each.details for each in everything(customer, cloud.now) if each.action == "log.cut"}
+    day = str(told[0].at.date())
+    assert cuts.pop(day) == {"day": day, "entries": 3, "sealed": 4}
+    assert {(each["entries"], each.get("sealed")) for each in cuts.values()} == {(4, None)}
+
+
+def test_a_customer_that_can_not_be_cleaned_holds_up_nobody(
+    cloud: Cloud, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued: list[dict[str, Any]] = []
+    clean = log_cleanup.clean
+
+    def broken(customer_id: str, *rest: Any) -> Any:
+        if customer_id == customer:
+            raise ValueError("an unknown time zone")
+        return clean(customer_id, *rest)
+
+    monkeypatch.setattr(log_cleanup, "clean", broken)
+    monkeypatch.setattr(log_cleanup, "_send", lambda message, delay=0: queued.append(message))
+    for shard in range(16):
+        log_cleanup.work({"shard": shard, "after": ""}, cloud.now, lambda: True, log_cleanup.Cleaned())
+    assert queued == [{"customer_id": customer}]
 
 
 @pytest.mark.parametrize("operation", ["BatchWriteItem", "TransactWriteItems"])

@@ -139,6 +139,12 @@ def test_the_api_names_what_was_altered(cloud: Cloud, customer: str) -> None:
     assert cloud.stack.guard.refused == []
 
 
+@pytest.mark.parametrize("asked", ["to=0001-01-05", "from=0001-01-01&to=0001-01-01", "from=9999-12-31&to=9999-12-31"])
+def test_a_range_at_the_end_of_time_is_empty(cloud: Cloud, customer: str, asked: str) -> None:
+    answer = Caller(cloud, ENRICO).call("GET", f"/v1/customers/{customer}/operations/seal?{asked}")
+    assert (answer.status_code, answer.json()["intact"], answer.json()["days"]) == (200, True, 0)
+
+
 @pytest.mark.parametrize("bounds", [{"most_days": 2}, {"most_entries": 3}])
 def test_a_look_that_stops_says_where_to_go_on_and_misses_nothing(
     cloud: Cloud, customer: str, bounds: dict[str, int]

@@ -135,6 +135,24 @@ def test_cleans_the_log_and_verifies_what_is_left(command: Command, cloud: Cloud
     assert f"altered {entry.sk.split('#')[1]}" in altered.output
 
 
+@pytest.mark.usefixtures("server")
+def test_verifying_says_what_was_erased_and_where_nothing_is_sealed(command: Command, cloud: Cloud) -> None:
+    command("installations", "disable", TAX_ID, "Milano")
+    assert "No day of this range is sealed yet." in command("log", "verify", TAX_ID).output
+    cloud.stack.clock.advance(timedelta(days=4))
+    command("log", "cleanup", TAX_ID)
+    whole = command("log", "verify", TAX_ID).output
+    assert "Nothing was altered, removed or added." in whole
+    assert "erased" not in whole
+    stripped = next(
+        item for item in OperationItem.scan() if "#op_" in item.sk and item.action == "installation.disabled"
+    )
+    stripped.update(actions=[OperationItem.personal.remove()])
+    verified = command("log", "verify", TAX_ID)
+    assert verified.exit_code == 0
+    assert "Of 1 operations name and address were erased" in " ".join(verified.output.split())
+
+
 def test_refuses_a_retention_that_is_none(command: Command) -> None:
     result = command("log", "retention", TAX_ID, 0)
     assert result.exit_code == 1

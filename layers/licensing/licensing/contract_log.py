@@ -88,9 +88,10 @@ class FindingAnswer(Answer):
 
 
 class VerificationAnswer(Answer):
-    """What a look at a range found. ``open_from`` is the first day that is not sealed yet; ``cut_days`` were deleted by
-    retention; ``erased`` counts entries without their personal part. ``next_from`` is where to go on: one answer looks at a month
-    or ten thousand operations, whichever is less.
+    """What a look at a range found. ``intact``: nothing does not fit; where ``days`` is 0, no day of the range is sealed yet, and
+    nothing was looked at. ``open_from`` is the first day that is not sealed yet; ``cut_days`` were deleted by retention;
+    ``erased`` counts entries without their personal part: compare the operations ``log.personal_data_erased``. ``next_from`` is
+    where to go on: one answer looks at a month or ten thousand operations, whichever is less.
     """
 
     model_config = _example(

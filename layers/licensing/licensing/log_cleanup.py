@@ -24,7 +24,8 @@ from licensing.log_reading import as_record
 from licensing.operations import operation, record_in
 from licensing.rules.operations import Origin
 from licensing.rules.retention import last_day_past, oldest_kept
-from licensing.sealing import seal_next, tombstone
+from licensing.rules.seals import Entry
+from licensing.sealing import seal_next, signed_count, tombstone
 from licensing.store import accounts, operations, seals, tables
 from licensing.store.seals import Seal
 
@@ -79,8 +80,9 @@ def work(message: dict[str, Any], now: datetime, going_on: Callable[[], bool], d
         for customer_id in page:
             try:
                 clean(customer_id, now, going_on, done)
-            except LicensingError as error:
-                logger.warning("customer_not_cleaned", customer_id=customer_id, code=error.code)
+            except Exception as error:  # whatever it is: with the next delivery it would hold up the others again
+                code = error.code if isinstance(error, LicensingError) else type(error).__name__
+                logger.warning("customer_not_cleaned", customer_id=customer_id, code=code, exc_info=True)
                 _send({"customer_id": customer_id})
             if not done.complete:
                 _send({**message, "after": after})
@@ -136,15 +138,26 @@ def _cut(
     day = date.fromisoformat(seal.day)
     if deployment.archive_bucket() and not seal.archived:
         _archive(customer_id, day, seal.count)
-    while batch := operations.page(customer_id, day, limit=_BATCH):
-        operations.delete(customer_id, day, [stored.entry for stored in batch])
+    found = seal.found
+    if found is None:
+        found = seals.note_found(customer_id, day, operations.count(customer_id, day))
+    while True:
+        strays: list[Entry] = []
+        batch = operations.page(customer_id, day, limit=_BATCH, strays=strays)
+        operations.delete(customer_id, day, [*(stored.entry for stored in batch), *strays])
         if len(batch) < _BATCH:  # the last ones: nothing is added to a sealed day
             break
         if not going_on():
             return False
         pause()
     seals.delete_leaves(customer_id, day)
-    told = operation(customer_id, CLEANER, "log.cut", now, day=seal.day, entries=seal.count)
+    sealed = signed_count(customer_id, seal, now)
+    differs = found != sealed
+    if differs:
+        logger.warning("cut_does_not_fit_seal", customer_id=customer_id, day=seal.day, found=found, sealed=sealed)
+    told = operation(
+        customer_id, CLEANER, "log.cut", now, day=seal.day, entries=found, sealed=sealed if differs else None
+    )
     mark = tombstone(customer_id, seal, kept_days, now)
 
     def fill(transaction: TransactWrite) -> None:
@@ -154,7 +167,7 @@ def _cut(
     with suppress(tables.ConditionFailed):  # somebody else was at it too, and faster
         tables.transact(fill)
         done.cut_days += 1
-        done.deleted += seal.count
+        done.deleted += found
     return True
 
 

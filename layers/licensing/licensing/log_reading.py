@@ -128,7 +128,7 @@ def _days(customer_id: str, start: datetime, end: datetime, newest_first: bool) 
     first, last = start.date(), end.astimezone(UTC).date()
     opened = first_open_day(customer_id, seals.head(customer_id))
     sealed = [date.fromisoformat(seal.day) for seal in seals.seals(customer_id, first, last) if seal.tombstone is None]
-    return sorted([*sealed, *days(max(first, opened), last)], reverse=newest_first)
+    return sorted({*sealed, *days(max(first, opened), last)}, reverse=newest_first)
 
 
 def export(

@@ -1,9 +1,12 @@
 """Seals of the operation log (F6): each day of a customer's is closed by a signature that names the day before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger
 
 from licensing import deployment, identity
 from licensing.key_ring import ring
@@ -13,7 +16,11 @@ from licensing.rules.operations import Origin
 from licensing.rules.seals import Finding
 from licensing.store import operations, seal_copies, seals, tables
 
+logger = Logger(child=True)
+
 _SEAL_TYP, _TOMBSTONE_TYP = "seal+jwt", "tombstone+jwt"
+#: Between a day's seal and the head's word for it somebody may die, and be tried again.
+_UNDER_WAY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +56,22 @@ def seal_next(customer_id: str, now: datetime) -> bool:
     """Seal the oldest day that has entries, ended 48 hours ago, and is open; False where there is none.
 
     Dying anywhere in it loses nothing, and doing it twice at once does it once: entries of such a day change no more, so the leaves
-    come out the same, and the first seal stays.
+    come out the same, and the first seal stays. A day that has a seal, or a copy of one, is never sealed anew, whatever the head
+    says: what was altered since must go on not fitting.
     """
     head, last = seals.head(customer_id), rules.last_sealable(now)
     first = first_open_day(customer_id, head)
     if first > last:
         return False
+    sealed = {seal.day: seal.jws for seal in seals.seals(customer_id, first, last)}
+    copies = seal_copies.since(customer_id, first)
     for day in days(first, last):
+        jws = sealed.get(str(day)) or _restored(customer_id, day, copies.get(str(day)), now)
+        if jws:
+            if str(day) not in copies:
+                seal_copies.put(customer_id, day, jws)
+            seals.move_head(customer_id, head, day, (str(day), rules.digest(jws)))
+            return True
         leaves = {each.entry.place: rules.leaf(each.entry) for each in operations.page(customer_id, day)}
         if leaves:
             jws = _seal(customer_id, day, leaves, head.newest, now)
@@ -64,6 +80,23 @@ def seal_next(customer_id: str, now: datetime) -> bool:
             return True
     seals.move_head(customer_id, head, last, None)
     return False
+
+
+def _restored(customer_id: str, day: date, copy: seal_copies.Copy | None, now: datetime) -> str | None:
+    """The seal of a day whose copy only is left, put back; None where there is none, or none of ours."""
+    jws = copy.read() if copy else ""
+    claims = _claims(customer_id, str(day), jws, now)
+    if claims is None:
+        return None
+    logger.warning("seal_restored", customer_id=customer_id, day=str(day))
+    seals.restore(customer_id, day, jws, claims["count"])
+    return jws
+
+
+def _claims(customer_id: str, day: str, jws: str, now: datetime) -> dict[str, Any] | None:
+    """What a seal says, if it is this customer's of this day."""
+    claims = ring.read("seal", _SEAL_TYP, jws, now)
+    return claims if claims and (claims.get("sub"), claims.get("day")) == (customer_id, day) else None
 
 
 def _seal(customer_id: str, day: date, leaves: dict[str, str], before: tuple[str, str] | None, now: datetime) -> str:
@@ -86,6 +119,12 @@ def _seal(customer_id: str, day: date, leaves: dict[str, str], before: tuple[str
     if sealed is None:
         raise tables.ConditionFailed
     return sealed.jws
+
+
+def signed_count(customer_id: str, seal: seals.Seal, now: datetime) -> int:
+    """How many entries a day had when it was sealed; what its item says, where its seal does not hold."""
+    claims = _claims(customer_id, seal.day, seal.jws, now)
+    return claims["count"] if claims else seal.count
 
 
 def tombstone(customer_id: str, seal: seals.Seal, kept_days: int, now: datetime) -> str:
@@ -115,36 +154,49 @@ def verify(
     Reads every entry of the range. Days that are not sealed yet are not looked at. With bounds it stops after so many days,
     or before the day at which it has read so many entries, and says where to go on.
     """
-    head = seals.head(customer_id)
-    open_from = first_open_day(customer_id, head)
-    first = max(first, identity.made_at(customer_id).date())
+    head, made_on = seals.head(customer_id), identity.made_at(customer_id).date()
+    by_head = first_open_day(customer_id, head)
+    first = max(first, made_on)
+    found = {seal.day: seal for seal in seals.seals(customer_id)}
+    copies = seal_copies.since(customer_id, min(first, by_head))
+    beyond = _sealed_beyond(customer_id, by_head, found, copies, now)
+    open_from = beyond.through + timedelta(days=1) if beyond else by_head
     wanted = last = min(last, open_from - timedelta(days=1))
     if most_days is not None and first <= last:
         last = min(last, first + timedelta(days=most_days - 1))
     findings: list[Finding] = []
-    found = {seal.day: seal for seal in seals.seals(customer_id, last=last)}
+    if beyond and not beyond.under_way:
+        findings.append(Finding(beyond.first, "head_behind"))
     entries = erased = cut = 0
     before: tuple[str, str] | None = None
+    newest: tuple[str, str] | None = None
     for day, seal in found.items():
-        claims = ring.read("seal", _SEAL_TYP, seal.jws, now)
-        if date.fromisoformat(day) >= first:
+        if str(first) <= day <= str(last):
+            claims = ring.read("seal", _SEAL_TYP, seal.jws, now)
             if claims is None or claims.get("sub") != customer_id:
                 findings.append(Finding(day, "seal_altered"))
             elif not rules.chained(day, claims, before):
                 findings.append(Finding(day, "chain_broken"))
         before = day, rules.digest(seal.jws)
-    for day, copy in seal_copies.get_all(customer_id, first, last).items():
+        newest = before if day < str(by_head) else newest
+    missing: dict[str, dict[str, Any]] = {}
+    for day, copy in copies.items():
+        if not str(first) <= day <= str(last):
+            continue
+        text = copy.read()
         if day not in found:
             findings.append(Finding(day, "seal_missing"))
-        elif found[day].jws != copy:
+            missing[day] = _claims(customer_id, day, text, now) or {}
+        elif found[day].jws != text:
             findings.append(Finding(day, "seal_altered"))
-    if last == open_from - timedelta(days=1) and before != head.newest:
+    if last >= by_head - timedelta(days=1) and newest != head.newest:
         findings.append(Finding(head.newest[0] if head.newest else str(last), "seal_missing"))
     for each in days(first, last):
         if most_entries is not None and entries >= most_entries:
             last = each - timedelta(days=1)
             break
-        there = [stored.entry for stored in operations.page(customer_id, each)]
+        strays: list[rules.Entry] = []
+        there = [*(stored.entry for stored in operations.page(customer_id, each, strays=strays)), *strays]
         day, seal_of_day = str(each), found.get(str(each))
         sealed: dict[str, str] = {}
         if seal_of_day and seal_of_day.tombstone is not None:
@@ -155,6 +207,10 @@ def verify(
             claims = ring.read("seal", _SEAL_TYP, seal_of_day.jws, now) or {}
             if rules.root([leaf for _, leaf in sorted(sealed.items())]) != claims.get("root"):
                 findings.append(Finding(day, "seal_altered"))
+        elif day in missing:  # its copy says whether the leaves are still those that were sealed
+            left = seals.leaves(customer_id, each)
+            if rules.root([leaf for _, leaf in sorted(left.items())]) == missing[day].get("root"):
+                sealed = left
         findings += rules.differences(day, sealed, there)
         entries += len(there)
         erased += sum(entry.personal_hash is not None and entry.personal is None for entry in there)
@@ -165,6 +221,37 @@ def verify(
         key=lambda each: (each.day, each.fault, each.operation_id),
     )
     return Verification(seen, cut, entries, erased, open_from, next_from, tuple(ordered))
+
+
+@dataclass(frozen=True, slots=True)
+class _Beyond:
+    """Signed seals of days that the head takes for open: from which day (ISO), and through which.
+
+    ``under_way``: so new that the sealing may only be about to move the head.
+    """
+
+    first: str
+    through: date
+    under_way: bool
+
+
+def _sealed_beyond(
+    customer_id: str,
+    by_head: date,
+    found: Mapping[str, seals.Seal],
+    copies: Mapping[str, seal_copies.Copy],
+    now: datetime,
+) -> _Beyond | None:
+    """The head is not signed, and whoever may write the table can set it back: a seal or a copy beyond it counts."""
+    beyond = sorted(day for day in found.keys() | copies.keys() if day >= str(by_head))
+    for day in reversed(beyond):
+        texts = [found[day].jws] if day in found else []
+        texts += [copies[day].read()] if day in copies else []
+        for text in texts:
+            if claims := _claims(customer_id, day, text, now):
+                at = datetime.fromtimestamp(claims["iat"], UTC)
+                return _Beyond(beyond[0], date.fromisoformat(day), now - at < _UNDER_WAY)
+    return None
 
 
 def _untrue_tombstone(customer_id: str, seal: seals.Seal, now: datetime) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 #: A day is sealed so long after its end; what is delivered later than half of that goes into another day.
 SEALED_AFTER = timedelta(hours=48)
 
-Fault = Literal["altered", "removed", "added", "seal_altered", "seal_missing", "chain_broken"]
+Fault = Literal["altered", "removed", "added", "seal_altered", "seal_missing", "chain_broken", "head_behind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,14 @@ def place_of(sort_key: str, site: str) -> str:
 def operation_of(place: str) -> str:
     """The operation at a place."""
     return place.split("#")[1]
+
+
+def is_day(text: str) -> bool:
+    """Whether this is a day (ISO), as the key of a seal says it."""
+    try:
+        return str(date.fromisoformat(text)) == text
+    except ValueError:
+        return False
 
 
 def last_sealable(now: datetime) -> date:

@@ -3,13 +3,15 @@
 What is written in a day stays in that day's partition, whatever it tells of, so that a day can be sealed and cut as a whole.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import cast
+from itertools import islice
+from typing import Any, cast
 
+from aws_lambda_powertools import Logger
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
@@ -21,12 +23,15 @@ from licensing.rules.seals import Entry, Personal, personal_hash, place_of
 from licensing.store import tables
 from licensing.store.attributes import Json
 
+logger = Logger(child=True)
+
 #: Every item has one writing site, so each has partitions of its own.
 SITES = ("primary", "backup")
 #: What nobody deleted, DynamoDB does: later than any retention can ask for it, so that it never cuts into a sealed day.
 _BACKSTOP = LONGEST + timedelta(days=90)
 #: For how long a key that was used once is remembered; longer than queues and streams deliver late.
 _ONCE_KEPT = timedelta(days=30)
+_UNREADABLE = "?"
 
 
 class Record(Model):
@@ -58,6 +63,14 @@ class OperationItem(Record):
     personal = Json(Personal, attr_name="p", null=True)
     personal_hash = UnicodeAttribute(attr_name="h", null=True)
     expires_at = NumberAttribute()
+
+    @classmethod
+    def from_raw_data(cls, data: dict[str, Any]) -> "OperationItem":
+        """An item as it was found; with its keys only, where somebody put into it what can't be read."""
+        try:
+            return super().from_raw_data(data)
+        except (TypeError, ValueError):
+            return cls(data["pk"]["S"], data["sk"]["S"], kind=_UNREADABLE)
 
 
 class OnceItem(Record):
@@ -111,30 +124,56 @@ class Stored:
 
 
 def page(
-    customer_id: str, day: date, *, newest_first: bool = False, beyond: str | None = None, limit: int | None = None
+    customer_id: str,
+    day: date,
+    *,
+    newest_first: bool = False,
+    beyond: str | None = None,
+    limit: int | None = None,
+    strays: list[Entry] | None = None,
 ) -> list[Stored]:
-    """A day's entries of both sites by time, from behind the sort key ``beyond`` on. Fewer than ``limit`` are the last."""
+    """A day's entries of both sites by time, from behind the sort key ``beyond`` on. Fewer than ``limit`` are the last.
 
-    def query(site: str) -> list[OperationItem]:
+    What nobody of us wrote, since it can't be read, is left out; it is added to ``strays`` on the way.
+    """
+
+    def query(site: str) -> list[Stored]:
         after = None
         if beyond is not None:
             after = OperationItem.sk < beyond if newest_first else OperationItem.sk > beyond
-        return list(
-            OperationItem.query(
-                partition(customer_id, day, site),
-                after,
-                consistent_read=True,
-                limit=limit,
-                scan_index_forward=not newest_first,
-            )
+        items = OperationItem.query(
+            partition(customer_id, day, site),
+            after,
+            consistent_read=True,
+            page_size=limit,
+            scan_index_forward=not newest_first,
         )
+        return list(islice(_readable(items, site, strays), limit))
 
-    found = [_stored(item) for site in SITES for item in tables.read(partial(query, site))]
+    found = [stored for site in SITES for stored in tables.read(partial(query, site))]
     found.sort(key=lambda each: each.entry.place, reverse=newest_first)
     return found[:limit]
 
 
+def count(customer_id: str, day: date) -> int:
+    """How many entries a day has, readable or not."""
+    partitions = [partition(customer_id, day, site) for site in SITES]
+    return sum(tables.read(partial(OperationItem.count, each, consistent_read=True)) for each in partitions)
+
+
+def _readable(items: Iterable[OperationItem], site: str, strays: list[Entry] | None) -> Iterator[Stored]:
+    for item in items:
+        try:
+            yield _stored(item)
+        except (ValueError, OverflowError, OSError):
+            logger.warning("entry_unreadable", partition=item.pk, sort_key=item.sk)
+            if strays is not None:
+                strays.append(Entry(place_of(item.sk, site), item.sk.partition("#")[2] or item.sk, {}))
+
+
 def _stored(item: OperationItem) -> Stored:
+    if item.kind == _UNREADABLE:
+        raise ValueError(item.sk)
     customer_id, day, site = item.pk.split("#")
     clock, operation_id = item.sk.split("#")
     written = datetime.fromisoformat(f"{day}T{clock}+00:00")

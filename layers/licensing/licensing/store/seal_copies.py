@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -9,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from licensing import deployment
 from licensing.errors import TemporarilyUnavailable
+from licensing.rules.seals import is_day
 
 
 @contextmanager
@@ -27,21 +29,37 @@ def put(customer_id: str, day: date, jws: str) -> None:
         )
 
 
-def get_all(customer_id: str, first: date, last: date) -> dict[str, str]:
-    """The first copy of each day (ISO). Raises TemporarilyUnavailable."""
-    client, prefix = deployment.aws_client("s3"), _prefix(customer_id)
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The first copy of the seal of a day (ISO)."""
+
+    day: str
+    key: str
+    version_id: str
+
+    def read(self) -> str:
+        """What was kept. Raises TemporarilyUnavailable."""
+        with _named_trouble():
+            body = deployment.aws_client("s3").get_object(
+                Bucket=deployment.seal_bucket(), Key=self.key, VersionId=self.version_id
+            )["Body"]
+            text: str = body.read().decode(errors="replace")
+            return text
+
+
+def since(customer_id: str, first: date) -> dict[str, Copy]:
+    """The first copy of each day (ISO) from one on, oldest day first. Raises TemporarilyUnavailable."""
+    prefix, beginning = _prefix(customer_id), f"{_prefix(customer_id)}{first}"
     with _named_trouble():
-        pages = client.get_paginator("list_object_versions").paginate(Bucket=deployment.seal_bucket(), Prefix=prefix)
+        pages = (
+            deployment.aws_client("s3")
+            .get_paginator("list_object_versions")
+            .paginate(Bucket=deployment.seal_bucket(), Prefix=prefix, KeyMarker=beginning[:-1])
+        )
         versions: list[Any] = [each for page in pages for each in page.get("Versions", [])]
-        oldest = {each["Key"]: each for each in sorted(versions, key=lambda each: each["LastModified"], reverse=True)}
-        found = {key.removeprefix(prefix): each for key, each in oldest.items()}
-        return {day: _text(client, each) for day, each in sorted(found.items()) if str(first) <= day <= str(last)}
-
-
-def _text(client: Any, version: Any) -> str:
-    named = {"Bucket": deployment.seal_bucket(), "Key": version["Key"], "VersionId": version["VersionId"]}
-    text: str = client.get_object(**named)["Body"].read().decode()
-    return text
+    oldest = {each["Key"]: each for each in sorted(versions, key=lambda each: each["LastModified"], reverse=True)}
+    copies = [Copy(key.removeprefix(prefix), key, each["VersionId"]) for key, each in sorted(oldest.items())]
+    return {each.day: each for each in copies if each.key >= beginning and is_day(each.day)}
 
 
 def _prefix(customer_id: str) -> str:

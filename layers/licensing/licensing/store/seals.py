@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
+from licensing.rules.seals import is_day
 from licensing.store import tables
 from licensing.store.attributes import CompressedJson
 from licensing.store.operations import Record
@@ -33,6 +35,8 @@ class SealItem(Record):
     seal = UnicodeAttribute()
     entries = NumberAttribute()
     archived = BooleanAttribute(null=True)
+    #: How many entries there were when its cutting began.
+    found = NumberAttribute(null=True)
     tombstone = UnicodeAttribute(null=True)
 
 
@@ -59,6 +63,7 @@ class Seal:
     jws: str
     count: int
     archived: bool = False
+    found: int | None = None
     tombstone: str | None = None
 
 
@@ -75,7 +80,7 @@ def seals(customer_id: str, first: date | None = None, last: date | None = None)
     """The seals of some days, oldest first."""
     between = SealItem.sk.between(f"SEAL#{first or date.min}", f"SEAL#{last or date.max}")
     items = tables.read(lambda: list(SealItem.query(_partition(customer_id), between, consistent_read=True)))
-    return [_seal(item) for item in items]
+    return [_seal(item) for item in items if is_day(item.sk.partition("#")[2])]
 
 
 def get(customer_id: str, day: date) -> Seal | None:
@@ -91,13 +96,36 @@ def leaves(customer_id: str, day: date) -> dict[str, str]:
 
 
 def put(customer_id: str, day: date, jws: str, leaves: Mapping[str, str]) -> None:
-    """Seal a day, leaves first. Raises ConditionFailed where it is sealed already."""
+    """Seal a day, its last leaves with the seal. Raises ConditionFailed, and writes no leaf, where it is sealed already."""
     ordered = sorted(leaves.items())
-    for start in range(0, len(ordered), _LEAVES_PER_ITEM):
-        part = dict(ordered[start : start + _LEAVES_PER_ITEM])
-        item = LeavesItem(_partition(customer_id), f"LEAVES#{day}#{start:08d}", leaves=part)
-        tables.write(item.save)
+    parts = [
+        LeavesItem(
+            _partition(customer_id),
+            f"LEAVES#{day}#{start:08d}",
+            leaves=dict(ordered[start : start + _LEAVES_PER_ITEM]),
+        )
+        for start in range(0, len(ordered), _LEAVES_PER_ITEM)
+    ]
+    for each in parts[:-1]:
+        tables.transact(partial(_leaves_in, item=each, customer_id=customer_id, day=day))
     seal = SealItem(_partition(customer_id), f"SEAL#{day}", seal=jws, entries=len(leaves))
+
+    def fill(transaction: TransactWrite) -> None:
+        transaction.save(seal, condition=SealItem.pk.does_not_exist())
+        transaction.save(parts[-1])
+
+    tables.transact(fill)
+
+
+def _leaves_in(transaction: TransactWrite, item: LeavesItem, customer_id: str, day: date) -> None:
+    unsealed = SealItem.pk.does_not_exist()
+    transaction.condition_check(SealItem, _partition(customer_id), f"SEAL#{day}", condition=unsealed)
+    transaction.save(item)
+
+
+def restore(customer_id: str, day: date, jws: str, count: int) -> None:
+    """Put a seal back that is gone, as its copy has it; leaves stay as they are. Raises ConditionFailed where there is one."""
+    seal = SealItem(_partition(customer_id), f"SEAL#{day}", seal=jws, entries=count)
     tables.write(lambda: seal.save(condition=SealItem.pk.does_not_exist()))
 
 
@@ -116,6 +144,18 @@ def mark_archived(customer_id: str, day: date) -> None:
     """Note that a day's operations are in the archive, all of them."""
     item = SealItem(_partition(customer_id), f"SEAL#{day}")
     tables.write(lambda: item.update(actions=[SealItem.archived.set(True)], condition=SealItem.pk.exists()))
+
+
+def note_found(customer_id: str, day: date, count: int) -> int:
+    """Note how many entries a day has, before the first is deleted; returns what was noted first."""
+    item = SealItem(_partition(customer_id), f"SEAL#{day}")
+    unnoted = SealItem.pk.exists() & SealItem.found.does_not_exist()
+    try:
+        tables.write(lambda: item.update(actions=[SealItem.found.set(count)], condition=unnoted))
+    except tables.ConditionFailed:
+        noted = tables.find(SealItem, _partition(customer_id), f"SEAL#{day}")
+        return count if noted is None or noted.found is None else int(noted.found)
+    return count
 
 
 def cut_in(transaction: TransactWrite, customer_id: str, day: date, tombstone: str) -> None:
@@ -155,5 +195,11 @@ def _day(text: str | None) -> date | None:
     return date.fromisoformat(text) if text else None
 
 
+def _count(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
 def _seal(item: SealItem) -> Seal:
-    return Seal(item.sk.partition("#")[2], item.seal, int(item.entries), bool(item.archived), item.tombstone)
+    return Seal(
+        item.sk.partition("#")[2], item.seal, int(item.entries), bool(item.archived), _count(item.found), item.tombstone
+    )
