@@ -208,7 +208,7 @@ GRANTED = {
     "DeactivateServer": {
         "Licensing GetItem", "Licensing PutItem", "State GetItem", "State PutItem", "Operations PutItem",
     },
-    "ScheduleLogCleanup": {"LogCleanupQueue SendMessage", "FailedSchedules SendMessage"},
+    "ScheduleLogCleanup": {"Licensing Query", "LogCleanupQueue SendMessage", "FailedSchedules SendMessage"},
     "CleanLog": {
         "LogCleanupQueue ReceiveMessage", "LogCleanupQueue DeleteMessage", "LogCleanupQueue GetQueueAttributes",
         "LogCleanupQueue SendMessage", "Licensing GetItem", "Licensing Query", "Operations GetItem", "Operations Query",

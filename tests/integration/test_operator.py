@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from licensing.key_ring import ring
-from licensing.store import key_sets
+from licensing.people import invite
+from licensing.rules.operations import Origin
+from licensing.rules.people import VENDOR, Invitation
+from licensing.store import key_sets, people
 from licensing.store.operations import OperationItem
 from typer.testing import CliRunner, Result
 
@@ -221,3 +224,16 @@ last_day: 2099-12-31
     file.write_text(f"customer: {TAX_ID}")
     assert command("activation-keys", "issue", file).exit_code == 1
     assert command("activation-keys", "show", "key_none").exit_code == 1
+
+
+def test_shows_verifies_and_cleans_the_vendor_s_own_log_and_a_reseller_s(command: Command, cloud: Cloud) -> None:
+    reseller = next(iter(people.resellers().values()))
+    before = {words: command("log", "show", *words).output for words in (("--vendor",), (reseller.tax_id,))}
+    for (words, shown), owner in zip(before.items(), (VENDOR, reseller.reseller_id), strict=True):
+        assert "person.invited" not in shown
+        invite(Invitation("anna@example.com", owner, ()), Origin("vendor", "marta"), cloud.now)
+        assert "person.invited" in command("log", "show", *words).output
+        assert "person.invited" in command("log", "export", *words).output
+        assert "operations deleted" in command("log", "cleanup", *words).output
+        assert "Nothing was altered" in command("log", "verify", *words).output
+    assert "--vendor, or a tax id" in command("log", "show").output
