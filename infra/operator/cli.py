@@ -864,7 +864,7 @@ def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: Repli
 
     with _told():
         _require_issuer()
-        made = operations.initialize(root, _place(signer), _now(), replica_region)
+        made = operations.initialize(root, _place(signer), _now(), replica_region, _operator())
         for key in made.keys:
             _say(f"Key {key.kid} signs {_SIGNED[key.use]}.")
         _say("Pin the root: cloud-licensing profile")
@@ -881,7 +881,7 @@ def publish_key(
 
     with _told():
         _require_issuer()
-        key = operations.publish(root, use.value, _place(signer), _now())
+        key = operations.publish(root, use.value, _place(signer), _now(), _operator())
         _say(f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}")
 
 
@@ -891,7 +891,7 @@ def _step(root: str, step: Callable[[KeySet, datetime], KeySet], done: str) -> N
     with _told():
         _require_issuer()
         now = _now()
-        operations.change(root, now, lambda current: step(current, now))
+        operations.change(root, now, lambda current: step(current, now), _operator())
         _say(done)
 
 
@@ -907,7 +907,7 @@ def switch_key(
 
     with _told():
         _require_issuer()
-        operations.switch(root, kid, _now(), at_once=at_once)
+        operations.switch(root, kid, _now(), at_once=at_once, by=_operator())
         _say(f"{kid} signs from now on.")
 
 
