@@ -221,7 +221,8 @@ GRANTED = {
         "Seats ConditionCheckItem", "DenialQueue SendMessage", "* Sign", "SigningKeysSecret GetSecretValue",
     },
     "ShowPools": {
-        "Licensing GetItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
+        "Licensing GetItem", "State GetItem", "Operations PutItem",
+        "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
     },
     "RecordSeatUse": {
         "SeatsTable DescribeStream", "SeatsTable GetRecords", "SeatsTable GetShardIterator", "SeatsTable ListStreams",
