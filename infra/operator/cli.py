@@ -681,6 +681,20 @@ def _know_the_seal_bucket() -> None:
         os.environ["SEAL_BUCKET"] = f"{os.environ['DEPLOYMENT']}-seals-{account}"
 
 
+def _know_the_archive() -> None:
+    """The bucket that the nightly function archives to, as its own environment has it: nothing is to be cut past it."""
+    if "ARCHIVE_BUCKET" in os.environ:
+        return
+    try:
+        name = f"{os.environ['DEPLOYMENT']}-CleanLog"
+        nightly = boto3.client("lambda").get_function_configuration(FunctionName=name)
+    except (ClientError, BotoCoreError) as error:
+        raise ValueError(
+            f"Nothing is cut before it is known where it is archived: set ARCHIVE_BUCKET, to nothing for nowhere. AWS: {error}"
+        ) from error
+    os.environ["ARCHIVE_BUCKET"] = nightly.get("Environment", {}).get("Variables", {}).get("ARCHIVE_BUCKET", "")
+
+
 def _log_of(vendor: bool, tax_id: str) -> str:
     """The same as ``_organization``, but that who is a reseller and a customer too is meant as a customer."""
     from licensing.rules.tax_ids import normalize
@@ -810,6 +824,7 @@ def clean_log(tax_id: LogOf = "", vendor: OfVendor = False) -> None:
 
     with _told():
         _know_the_seal_bucket()
+        _know_the_archive()
         done = log_cleanup.clean(_log_of(vendor, tax_id), _now())
         _say(f"{done.sealed_days} days sealed, {done.cut_days} cut, {done.deleted} operations deleted.")
 

@@ -5,8 +5,11 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 from licensing.key_ring import ring
 from licensing.people import invite
 from licensing.rules.operations import Origin
@@ -15,6 +18,7 @@ from licensing.store import key_sets, people
 from licensing.store.operations import OperationItem
 from typer.testing import CliRunner, Result
 
+from infra.local.template import REGION
 from infra.operator.cli import app
 from tests.support.cloud import TAX_ID, Cloud, Server
 
@@ -136,6 +140,48 @@ def test_cleans_the_log_and_verifies_what_is_left(command: Command, cloud: Cloud
     altered = command("log", "verify", TAX_ID)
     assert altered.exit_code == 1
     assert f"altered {entry.sk.split('#')[1]}" in altered.output
+
+
+class Nightly:
+    """Lambda, as far as it says what the nightly function's environment is."""
+
+    def __init__(self, bucket: str | None) -> None:
+        self.bucket = bucket
+
+    def get_function_configuration(self, FunctionName: str) -> Any:  # noqa: N803  boto3's word
+        assert FunctionName.endswith("-CleanLog")
+        if self.bucket is None:
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetFunctionConfiguration")
+        return {"Environment": {"Variables": {"ARCHIVE_BUCKET": self.bucket}}}
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("bucket", ["archive", None])
+def test_the_command_cuts_nothing_past_the_archive(
+    command: Command, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, bucket: str | None
+) -> None:
+    s3 = boto3.client("s3", region_name=REGION)
+    s3.create_bucket(Bucket="archive", CreateBucketConfiguration={"LocationConstraint": REGION})
+    monkeypatch.setenv("ARCHIVE_BUCKET", "")
+    monkeypatch.delenv("ARCHIVE_BUCKET")
+    client = boto3.client
+    monkeypatch.setattr(
+        boto3, "client", lambda name, **more: Nightly(bucket) if name == "lambda" else client(name, **more)
+    )
+    command("log", "retention", TAX_ID, 5)
+    cloud.stack.clock.advance(timedelta(days=10))
+    cleaned = command("log", "cleanup", TAX_ID)
+    archived = s3.list_objects_v2(Bucket="archive").get("Contents", [])
+    for each in archived:
+        s3.delete_object(Bucket="archive", Key=each["Key"])
+    s3.delete_bucket(Bucket="archive")
+    if bucket:
+        assert "1 cut" in cleaned.output
+        assert len(archived) == 1
+    else:
+        assert cleaned.exit_code == 1
+        assert "Nothing is cut" in cleaned.output
+        assert "1 days sealed, 1 cut" not in cleaned.output
 
 
 def test_refuses_a_retention_that_is_none(command: Command) -> None:
