@@ -145,7 +145,8 @@ def read_preferences() -> AlertPreferencesAnswer:
 )
 def replace_preferences(body: Annotated[AlertPreferences, Body()]) -> AlertPreferencesAnswer:
     """A customer's own people are told of an end that is here, and of a server about to be blocked, nevertheless."""
-    return alert_preferences.replace(user_caller(app), body)
+    user = user_caller(app)
+    return alert_preferences.replace(user, body, origin(app, user), deployment.now())
 
 
 handler = entry(app)

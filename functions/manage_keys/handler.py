@@ -221,7 +221,7 @@ def preview(body: Annotated[KeyText, Body()], idempotency_key: IdempotencyKey = 
         account_for(user, customer_id, "key.import")
         return once(
             app, idempotency_key, user.user_id, now,
-            lambda _: _previewed(activation_keys.preview(customer_id, body.text, now)),
+            lambda _: _previewed(activation_keys.preview(customer_id, body.text, now, origin(app, user))),
             lambda _: 201,
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ from licensing.errors import (
     TemporarilyUnavailable,
 )
 from licensing.http.api import api, document, entry, gone, problems
-from licensing.http.requests import station_caller
+from licensing.http.requests import origin, station_caller
 
 app = api()
 
@@ -108,7 +108,7 @@ def close_seat(seat_id: SeatPath, module: Named = None, instance: Instance = Non
 def borrow_seat(seat_id: SeatPath, body: Annotated[Borrowing, Body()]) -> BorrowAnswer:
     """It counts until it is returned or ends, and nobody can release it. Again, it gives the same end."""
     now = deployment.now()
-    return seats.borrow(station_caller(app, now).caller, seat_id, body.days, now)
+    return seats.borrow(station_caller(app, now).caller, seat_id, body.days, now, origin(app))
 
 
 @app.post(
@@ -121,7 +121,7 @@ def borrow_seat(seat_id: SeatPath, body: Annotated[Borrowing, Body()]) -> Borrow
 def return_seat(seat_id: SeatPath) -> ReturnAnswer:
     """Before its end."""
     now = deployment.now()
-    return seats.give_back(station_caller(app, now).caller, seat_id, now)
+    return seats.give_back(station_caller(app, now).caller, seat_id, now, origin(app))
 
 
 handler = entry(app)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -31,11 +31,14 @@ from licensing.errors import (
 from licensing.http.api import api, document, entry, problems
 from licensing.http.requests import origin, user_caller
 from licensing.log_reading import Filters, Format
+from licensing.rules import access
 from licensing.rules.operations import ActorKind, Operation
 from pydantic import BaseModel
 
 app = api()
 
+#: Whose log that is not a customer's: the vendor's own, or a reseller's.
+Organization = Annotated[str, Path(pattern=r"^(vendor|res_[0-9a-z]{1,60})$")]
 CustomerId = Annotated[str, Path(pattern=r"^cus_[0-9a-z]{1,60}$")]
 UserIdAsked = Annotated[str | None, Query(pattern=r"^[0-9A-Za-z-]{1,128}$")]
 UserIdNamed = Annotated[str, Query(pattern=r"^[0-9A-Za-z-]{1,128}$")]
@@ -88,13 +91,43 @@ def list_operations(
     one; of CSV only the first has a header line, so that all of them are one file. Nothing past its retention is shown.
     """
     customers.account_for(user_caller(app), customer_id, "log.read")
+    return _listed(
+        customer_id, since, until, Filters(action, actor_kind or "", actor_id, subject_id, result), limit, cursor
+    )
+
+
+@_route("GET", "/v1/teams/<organization>/operations", "Read the vendor's or a reseller's own operation log", _LOG)
+def list_own_operations(
+    organization: Organization,
+    since: Since = None,
+    until: Since = None,
+    action: Word = "",
+    actor_kind: Annotated[ActorKind | None, Query()] = None,
+    actor_id: Word = "",
+    subject_id: Word = "",
+    result: Word = "",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Response[str]:
+    """What concerns no customer: people, webhooks, settings and signing keys of the vendor (`vendor`), or a reseller's people and
+    what is said of it. Filters, forms and pages are those of a customer's log.
+    """
+    access.require_own(user_caller(app), "team.manage", organization)
+    return _listed(
+        organization, since, until, Filters(action, actor_kind or "", actor_id, subject_id, result), limit, cursor
+    )
+
+
+def _listed(
+    owner: str, since: datetime | None, until: datetime | None, filters: Filters, limit: int, cursor: str | None
+) -> Response[str]:
     form = _accepted(app.current_event.headers.get("accept") or "")
     found = log_reading.list_operations(
-        customer_id,
+        owner,
         deployment.now(),
         since=since,
         until=until,
-        filters=Filters(action, actor_kind or "", actor_id, subject_id, result),
+        filters=filters,
         limit=limit,
         cursor=cursor,
         newest_first=form is None,
@@ -144,13 +177,30 @@ def verify(customer_id: CustomerId, first: From = None, to: To = None) -> Verifi
     day of the range is sealed yet.
     """
     customers.account_for(user_caller(app), customer_id, "log.read")
+    return _verified(customer_id, first, to)
+
+
+@_route(
+    "GET",
+    "/v1/teams/<organization>/operations/seal",
+    "Verify the vendor's or a reseller's own operation log",
+    _described(VerificationAnswer, "What was altered, removed or added, and where."),
+)
+def verify_own(organization: Organization, first: From = None, to: To = None) -> VerificationAnswer:
+    """As with a customer's log."""
+    access.require_own(user_caller(app), "team.manage", organization)
+    log_reading.kept(organization, deployment.now())
+    return _verified(organization, first, to)
+
+
+def _verified(owner: str, first: date | None, to: date | None) -> VerificationAnswer:
     now = deployment.now()
     last = to or now.date()
     first = first or max(last, date.min + _MONTH) - _MONTH
     if last < first:
         raise InvalidRequest
     found = sealing.verify(
-        customer_id, first, last, now, most_days=log_reading.MOST_DAYS, most_entries=log_reading.MOST_ENTRIES
+        owner, first, last, now, most_days=log_reading.MOST_DAYS, most_entries=log_reading.MOST_ENTRIES
     )
     return VerificationAnswer(
         intact=not found.findings,

@@ -97,7 +97,7 @@ def preview(customer_id: str) -> Response[str]:
     text = fields.get("key_file") or fields.get("key", "")
     account = account_for(here.signed_in, customer_id, "key.import")
     try:
-        found = activation_keys.preview(customer_id, text, here.now)
+        found = activation_keys.preview(customer_id, text, here.now, here.by)
     except TemporarilyUnavailable:
         raise
     except LicensingError as error:

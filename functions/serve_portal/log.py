@@ -1,5 +1,7 @@
-"""A customer's operation log (A9, F6): reading, exporting, verifying, and for how long it is kept."""
+"""The operation log (A9, F6) of a customer, the vendor or a reseller: reading, exporting, verifying, for how long it is kept."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -10,11 +12,12 @@ from licensing import administration, customers, log_reading, sealing
 from licensing.errors import LicensingError, NotFound
 from licensing.http.pages import Visit, attachment, explain, form, page, see_other, visit
 from licensing.log_reading import Filters, Format, Page
-from licensing.rules.accounts import Account
+from licensing.rules import access
 from licensing.rules.guards import GUARDS
 from licensing.rules.heartbeat import start_of_day
-from licensing.rules.operation_texts import ACTIONS, ACTORS
-from licensing.rules.retention import LONGEST_DAYS, SHORTEST_DAYS
+from licensing.rules.operation_texts import ACTORS, CUSTOMER_ACTIONS, OWN_ACTIONS
+from licensing.rules.people import VENDOR
+from licensing.rules.retention import LONGEST_DAYS, SHORTEST_DAYS, Retention
 from licensing.store import people
 
 from functions.serve_portal import forms
@@ -29,24 +32,71 @@ _BEGINNING, _END = date(2000, 1, 1), date(2200, 1, 1)
 _LONGEST_WORD = 128
 
 
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Whose log a page is of: its address, its frame and what that shows, its clock, and the words it is read in."""
+
+    owner: str
+    address: str
+    frame: str
+    facts: Mapping[str, Any]
+    actions: Mapping[str, str]
+    zone: str = "UTC"
+    retention: Retention = field(default_factory=Retention)
+    servers: Mapping[str, str] = field(default_factory=dict)
+
+    def page(self, here: Visit, template: str, status: int = 200, **facts: Any) -> Response[str]:
+        return page(
+            here, template, status, frame=self.frame, base=self.address, owner=self.owner, zone=self.zone, **self.facts, **facts
+        )  # fmt: skip
+
+
+def _customers(here: Visit, customer_id: str) -> _Log:
+    account = customers.account_for(here.signed_in, customer_id, "log.read")
+    customer = account.customer
+    return _Log(
+        customer_id, f"/portal/customers/{customer_id}", "customer.html", {"customer": customer}, CUSTOMER_ACTIONS,
+        customer.time_zone, customer.log_retention, {key: each.name for key, each in account.installations.items()},
+    )  # fmt: skip
+
+
+def _own(here: Visit, organization: str) -> _Log:
+    """What concerns no customer: the vendor's own log, or a reseller's."""
+    access.require_own(here.signed_in, "team.manage", organization)
+    reseller = people.resellers().get(organization)
+    if reseller is None and organization != VENDOR:
+        raise NotFound
+    facts = {"customer": None, "organization": organization, "reseller": reseller}
+    return _Log(organization, f"/portal/teams/{organization}", "organization.html", facts, OWN_ACTIONS)
+
+
+# ── reading ──
+
+
 @router.get("/portal/customers/<customer_id>/log")
 def show(customer_id: str) -> Response[str]:
     """A page of it, newest first."""
-    return _show(visit(router), customer_id)
+    here = visit(router)
+    return _show(here, _customers(here, customer_id))
 
 
-def _show(here: Visit, customer_id: str, error: LicensingError | None = None) -> Response[str]:
-    account = customers.account_for(here.signed_in, customer_id, "log.read")
+@router.get("/portal/teams/<organization>/log")
+def show_own(organization: str) -> Response[str]:
+    """The same of the vendor's or a reseller's own."""
+    here = visit(router)
+    return _show(here, _own(here, organization))
+
+
+def _show(here: Visit, log: _Log, error: LicensingError | None = None) -> Response[str]:
     asked = _asked(here)
-    found = _read(here, account, asked, _ON_A_PAGE, newest_first=True)
-    colleagues = {each.user_id: each.name for each in people.members(customer_id)}
+    found = _read(here, log, asked, _ON_A_PAGE, newest_first=True)
+    colleagues = {each.user_id: each.name for each in people.members(log.owner)}
     facts = {"error": explain(here.language, error)} if error else {}
-    return page(
-        here, "log", error.status if error else 200, customer=account.customer, found=found, asked=asked,
-        query=urlencode(asked), actions=ACTIONS, actors=ACTORS, colleagues=colleagues,
-        servers={key: each.name for key, each in account.installations.items()},
-        results=["DONE", *(guard.code for guard in GUARDS)],
-        retention=account.customer.log_retention, days_bounds=(SHORTEST_DAYS, LONGEST_DAYS), **facts,
+    return log.page(
+        here, "log", error.status if error else 200, found=found, asked=asked,
+        query=urlencode(asked), actions=log.actions, actors=ACTORS, colleagues=colleagues, servers=log.servers,
+        results=["DONE", *(guard.code for guard in GUARDS)] if log.servers else ["DONE"],
+        retention=log.retention, days_bounds=(SHORTEST_DAYS, LONGEST_DAYS), **facts,
     )  # fmt: skip
 
 
@@ -56,15 +106,14 @@ def _asked(here: Visit) -> dict[str, str]:
     return {name: value for name, value in said.items() if value}
 
 
-def _read(here: Visit, account: Account, asked: dict[str, str], limit: int, *, newest_first: bool) -> Page:
-    customer = account.customer
+def _read(here: Visit, log: _Log, asked: dict[str, str], limit: int, *, newest_first: bool) -> Page:
     first, last = _day(asked.get("from")), _day(asked.get("to"))
     who = asked.get("who", "")
     return log_reading.list_operations(
-        customer.customer_id,
+        log.owner,
         here.now,
-        since=start_of_day(first, customer.time_zone) if first else None,
-        until=start_of_day(last + timedelta(days=1), customer.time_zone) if last else None,
+        since=start_of_day(first, log.zone) if first else None,
+        until=start_of_day(last + timedelta(days=1), log.zone) if last else None,
         filters=Filters(
             action=asked.get("action", ""),
             actor_kind=who if who in ACTORS else "",
@@ -91,9 +140,19 @@ def _day(text: str | None) -> date | None:
 def export(customer_id: str) -> Response[str]:
     """The part of it that one file holds, and where the next one begins."""
     here = visit(router)
-    account = customers.account_for(here.signed_in, customer_id, "log.read")
+    return _export(here, _customers(here, customer_id))
+
+
+@router.get("/portal/teams/<organization>/log/export")
+def export_own(organization: str) -> Response[str]:
+    """The same of the vendor's or a reseller's own."""
+    here = visit(router)
+    return _export(here, _own(here, organization))
+
+
+def _export(here: Visit, log: _Log) -> Response[str]:
     asked = _asked(here)
-    found = _read(here, account, asked, _IN_A_FILE, newest_first=False)
+    found = _read(here, log, asked, _IN_A_FILE, newest_first=False)
     part, before = forms.whole(here.query("part"), 1, 100_000, 1), forms.whole(here.query("before"), 0, 10**8, 0)
     this = {**asked, "part": str(part), "cursor": here.query("cursor")}
     following = {
@@ -102,8 +161,8 @@ def export(customer_id: str) -> Response[str]:
         "before": str(before + len(found.items)),
         "cursor": found.next_cursor or "",
     }
-    return page(
-        here, "log_export", customer=account.customer, found=found, part=part, before=before, query=urlencode(asked),
+    return log.page(
+        here, "log_export", found=found, part=part, before=before, query=urlencode(asked),
         this=urlencode({name: value for name, value in this.items() if value}), following=urlencode(following),
     )  # fmt: skip
 
@@ -112,11 +171,21 @@ def export(customer_id: str) -> Response[str]:
 def download(customer_id: str, name: str) -> Response[str]:
     """One file, oldest first: ``csv`` or ``jsonl``. Only the first of CSV has a header line, so that they can be put together."""
     here = visit(router)
-    account = customers.account_for(here.signed_in, customer_id, "log.read")
+    return _download(here, _customers(here, customer_id), name)
+
+
+@router.get("/portal/teams/<organization>/log/export/<name>")
+def download_own(organization: str, name: str) -> Response[str]:
+    """The same of the vendor's or a reseller's own."""
+    here = visit(router)
+    return _download(here, _own(here, organization), name)
+
+
+def _download(here: Visit, log: _Log, name: str) -> Response[str]:
     chosen = next((each for each in _MEDIA_TYPES if each == name), None)
     if chosen is None:
         raise NotFound
-    found = _read(here, account, _asked(here), _IN_A_FILE, newest_first=False)
+    found = _read(here, log, _asked(here), _IN_A_FILE, newest_first=False)
     lines = log_reading.as_lines(found.items, chosen, header=not here.query("cursor"))
     part = forms.whole(here.query("part"), 1, 100_000, 1)
     return attachment(f"operations-{part}.{chosen}", _MEDIA_TYPES[chosen], "".join(lines))
@@ -129,19 +198,25 @@ def download(customer_id: str, name: str) -> Response[str]:
 def verify(customer_id: str) -> Response[str]:
     """Whether anything was altered, removed or added since its day was sealed, and where. Without a range it only asks for one."""
     here = visit(router)
-    account = customers.account_for(here.signed_in, customer_id, "log.read")
-    today = here.now.date()
-    last = _day(here.query("to")) or today
+    return _verify(here, _customers(here, customer_id))
+
+
+@router.get("/portal/teams/<organization>/log/verify")
+def verify_own(organization: str) -> Response[str]:
+    """The same of the vendor's or a reseller's own."""
+    here = visit(router)
+    return _verify(here, _own(here, organization))
+
+
+def _verify(here: Visit, log: _Log) -> Response[str]:
+    last = _day(here.query("to")) or here.now.date()
     first = _day(here.query("from")) or max(last - _MONTH, _BEGINNING)
-    facts: dict[str, Any] = {"found": None, "names": {}}
+    found = None
     if here.query("from"):
         found = sealing.verify(
-            customer_id, first, last, here.now, most_days=log_reading.MOST_DAYS, most_entries=log_reading.MOST_ENTRIES
+            log.owner, first, last, here.now, most_days=log_reading.MOST_DAYS, most_entries=log_reading.MOST_ENTRIES
         )
-        facts["found"] = found
-    return page(
-        here, "log_verify", customer=account.customer, first=first, last=last, day_of=date.fromisoformat, **facts
-    )
+    return log.page(here, "log_verify", first=first, last=last, day_of=date.fromisoformat, found=found)
 
 
 # ── retention ──
@@ -155,7 +230,7 @@ def keep(customer_id: str) -> Response[str]:
     customers.account_for(user, customer_id, "customer.change")
     days = forms.whole(fields.get("days", ""), SHORTEST_DAYS, LONGEST_DAYS, 0)
     if not days:
-        return _show(here, customer_id, FormInvalid(field=here.language.text("Days")))
+        return _show(here, _customers(here, customer_id), FormInvalid(field=here.language.text("Days")))
     kept = administration.set_log_retention(customer_id, days, here.by, here.now)
     waiting = kept.shortening and kept.shortening.since > here.now
     return see_other(here, f"/portal/customers/{customer_id}/log", "retention-announced" if waiting else "saved")

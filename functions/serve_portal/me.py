@@ -44,7 +44,7 @@ def change() -> Response[str]:
         return _show(here, forms.FormInvalid(field=here.language.text(forms.LABELS["name"])))
     unsubscribed = tuple(each for each in get_args(Notification) if fields.get(f"mail:{each}") != "yes")
     language = tag if tag in languages.LANGUAGES else None
-    people.change_profile(user, name=name, language=language, unsubscribed=unsubscribed)
+    people.change_profile(user, here.by, here.now, name=name, language=language, unsubscribed=unsubscribed)
     return see_other(here, "/portal/me", "saved")
 
 

@@ -24,11 +24,11 @@ def change(token: str) -> Response[str]:
     """The form, or the mail program's one click, which has neither cookies nor a form token: its token is the address's."""
     here = visit(router)
     if _is_one_click(here):
-        alert_preferences.unsubscribe(token)
+        alert_preferences.unsubscribe(token, here.by, here.now)
         return Response(200, "text/plain; charset=utf-8", "")
     fields = form(here)
     kinds = tuple(each for each in alert_preferences.ALERT_KINDS if fields.get(each) != "on")
-    alert_preferences.unsubscribe(token, kinds)
+    alert_preferences.unsubscribe(token, here.by, here.now, kinds)
     return see_other(here, f"/portal/unsubscribe/{token}", "saved")
 
 

@@ -669,6 +669,8 @@ _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 Since = Annotated[datetime | None, typer.Option(formats=_TIMES, help="From then on (UTC).")]
 Until = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Before then (UTC).")]
 Action = Annotated[str, typer.Option(help="Only actions that begin so, for example server. or installation.disabled")]
+LogOf = Annotated[str, typer.Argument(help="Whose log: the tax id of a customer or a reseller.")]
+OfVendor = Annotated[bool, typer.Option("--vendor", help="The vendor's own log.")]
 Result = Annotated[str, typer.Option(help="Only this result, for example DONE or INSTALLATION_DISABLED.")]
 
 
@@ -679,30 +681,55 @@ def _know_the_seal_bucket() -> None:
         os.environ["SEAL_BUCKET"] = f"{os.environ['DEPLOYMENT']}-seals-{account}"
 
 
+def _know_the_archive() -> None:
+    """The bucket that the nightly function archives to, as its own environment has it: nothing is to be cut past it."""
+    if "ARCHIVE_BUCKET" in os.environ:
+        return
+    try:
+        name = f"{os.environ['DEPLOYMENT']}-CleanLog"
+        nightly = boto3.client("lambda").get_function_configuration(FunctionName=name)
+    except (ClientError, BotoCoreError) as error:
+        raise ValueError(
+            f"Nothing is cut before it is known where it is archived: set ARCHIVE_BUCKET, to nothing for nowhere. AWS: {error}"
+        ) from error
+    os.environ["ARCHIVE_BUCKET"] = nightly.get("Environment", {}).get("Variables", {}).get("ARCHIVE_BUCKET", "")
+
+
+def _log_of(vendor: bool, tax_id: str) -> str:
+    """The same as ``_organization``, but that who is a reseller and a customer too is meant as a customer."""
+    from licensing.rules.tax_ids import normalize
+    from licensing.store import accounts
+
+    return (accounts.find_by_tax_id(normalize(tax_id)) if tax_id and not vendor else None) or _organization(
+        vendor, tax_id
+    )
+
+
 def _utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment else None
 
 
 @log.command("show")
 def show_log(
-    tax_id: TaxId,
+    tax_id: LogOf = "",
+    vendor: OfVendor = False,
     since: Since = None,
     until: Until = None,
     action: Action = "",
     result: Result = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
 ) -> None:
-    """Show a customer's operations, newest first."""
-    from licensing import administration, log_reading
+    """Show the operations of a customer, of a reseller's own, or of the vendor's own, newest first."""
+    from licensing import log_reading
 
     with _told():
-        customer_id, now = administration.find_account(tax_id).customer.customer_id, _now()
+        owner, now = _log_of(vendor, tax_id), _now()
         filters = log_reading.Filters(action=action, result=result)
         table = _table("When", "Who", "Action", "Subject", "Result", "Details")
         shown, cursor = 0, None
         while shown < limit:
             page = log_reading.list_operations(
-                customer_id,
+                owner,
                 now,
                 since=_utc(since),
                 until=_utc(until),
@@ -723,20 +750,21 @@ def show_log(
 
 @log.command("export")
 def export_log(
-    tax_id: TaxId,
+    tax_id: LogOf = "",
+    vendor: OfVendor = False,
     form: Annotated[LogFormat, typer.Option("--format", help="CSV, or JSON Lines.")] = LogFormat.CSV,
     since: Since = None,
     until: Until = None,
     action: Action = "",
     result: Result = "",
 ) -> None:
-    """Write a customer's operations to the standard output, oldest first."""
-    from licensing import administration, log_reading
+    """Write the same to the standard output, oldest first."""
+    from licensing import log_reading
 
     with _told(), err.status("Reading") as status:
-        customer_id = administration.find_account(tax_id).customer.customer_id
+        owner = _log_of(vendor, tax_id)
         lines = log_reading.export(
-            customer_id,
+            owner,
             form.value,
             _now(),
             since=_utc(since),
@@ -750,19 +778,20 @@ def export_log(
 
 @log.command("verify")
 def verify_log(
-    tax_id: TaxId,
+    tax_id: LogOf = "",
+    vendor: OfVendor = False,
     since: Annotated[datetime | None, typer.Option(formats=_TIMES, help="From that day on (UTC).")] = None,
     until: Annotated[datetime | None, typer.Option(formats=_TIMES, help="Up to that day (UTC), and with it.")] = None,
 ) -> None:
     """Say whether anything was altered, removed or added since its day was sealed, and what. Exit status 1 if so."""
-    from licensing import administration, sealing
+    from licensing import sealing
 
     with _told():
         _know_the_seal_bucket()
         now = _now()
-        customer_id = administration.find_account(tax_id).customer.customer_id
+        owner = _log_of(vendor, tax_id)
         first, last = (since.date() if since else date.min), (until.date() if until else now.date())
-        found = sealing.verify(customer_id, first, last, now)
+        found = sealing.verify(owner, first, last, now)
         cut = f", {found.cut} of them cut by retention" if found.cut else ""
         _say(f"{found.days} sealed days{cut}, {found.entries} operations. Not sealed yet: from {found.open_from} on.")
         if found.erased:
@@ -799,13 +828,14 @@ def log_retention(
 
 
 @log.command("cleanup")
-def clean_log(tax_id: TaxId) -> None:
-    """Seal and cut now what the nightly schedule would seal and cut of this customer's log."""
-    from licensing import administration, log_cleanup
+def clean_log(tax_id: LogOf = "", vendor: OfVendor = False) -> None:
+    """Seal and cut now what the nightly schedule would seal and cut of this log."""
+    from licensing import log_cleanup
 
     with _told():
         _know_the_seal_bucket()
-        done = log_cleanup.clean(administration.find_account(tax_id).customer.customer_id, _now())
+        _know_the_archive()
+        done = log_cleanup.clean(_log_of(vendor, tax_id), _now())
         _say(f"{done.sealed_days} days sealed, {done.cut_days} cut, {done.deleted} operations deleted.")
 
 
@@ -859,7 +889,7 @@ def init_keys(root: Root, signer: NewSigner = Signing.KMS, replica_region: Repli
 
     with _told():
         _require_issuer()
-        made = operations.initialize(root, _place(signer), _now(), replica_region)
+        made = operations.initialize(root, _place(signer), _now(), replica_region, _operator())
         for key in made.keys:
             _say(f"Key {key.kid} signs {_SIGNED[key.use]}.")
         _say("Pin the root: cloud-licensing profile")
@@ -876,7 +906,7 @@ def publish_key(
 
     with _told():
         _require_issuer()
-        key = operations.publish(root, use.value, _place(signer), _now())
+        key = operations.publish(root, use.value, _place(signer), _now(), _operator())
         _say(f"Published {key.kid}. In an hour: cloud-licensing keys switch {key.kid}")
 
 
@@ -886,7 +916,7 @@ def _step(root: str, step: Callable[[KeySet, datetime], KeySet], done: str) -> N
     with _told():
         _require_issuer()
         now = _now()
-        operations.change(root, now, lambda current: step(current, now))
+        operations.change(root, now, lambda current: step(current, now), _operator())
         _say(done)
 
 
@@ -902,7 +932,7 @@ def switch_key(
 
     with _told():
         _require_issuer()
-        operations.switch(root, kid, _now(), at_once=at_once)
+        operations.switch(root, kid, _now(), at_once=at_once, by=_operator())
         _say(f"{kid} signs from now on.")
 
 

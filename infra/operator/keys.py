@@ -4,9 +4,9 @@ The root key signs the key set at each change, and nothing else; no function may
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,27 @@ import boto3
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from licensing import deployment
+from licensing.operations import operation, record_in
 from licensing.rules import key_set as rules
-from licensing.rules.key_set import Key, KeySet, Use
+from licensing.rules.key_set import Key, KeySet, Stage, Use
+from licensing.rules.operations import Origin
+from licensing.rules.people import VENDOR
 from licensing.signing import KmsSigner, PemSigner, jwk_of, sign_jws
-from licensing.store import key_sets
+from licensing.store import key_sets, seals
+from pynamodb.transactions import TransactWrite
 
 #: Functions may sign with keys that carry this tag, and with no others.
 USE_TAG = "licensing:use"
+#: What the vendor's log calls who keeps the keys, where no name is known.
+KEEPER = Origin("vendor", "cloud-licensing")
+#: What the log says of a key that came into a stage. One that only verifies from now on was followed by another.
+_ACTIONS: Mapping[Stage, str] = {
+    "published": "signing_key.published",
+    "signing": "signing_key.switched",
+    "revoked": "signing_key.revoked",
+}
+#: The vendor's own log is looked for from so long before its first keys on, not for years.
+_BEFORE_THE_KEYS = timedelta(days=30)
 KEY_SET_TYP = "keys+jwt"
 #: What a deployment signs: server tokens, license files, seals of the operation log, activation keys, borrowed seats. Each has
 #: a key of its own.
@@ -116,7 +130,7 @@ def _add_to_secret(secret_id: str, kid: str, private: ec.EllipticCurvePrivateKey
     secrets.put_secret_value(SecretId=secret_id, SecretString=json.dumps({**known, kid: pem.decode()}))
 
 
-def initialize(root: str, signer: str, now: datetime, replica_region: str | None = None) -> KeySet:
+def initialize(root: str, signer: str, now: datetime, replica_region: str | None = None, by: Origin = KEEPER) -> KeySet:
     """Make the first key set: one signing key for each use. Raises RotationError if there is a key set already."""
     if key_sets.get() is not None:
         raise rules.RotationError("There is a key set already. Publish a new key, and switch to it.")
@@ -125,14 +139,17 @@ def initialize(root: str, signer: str, now: datetime, replica_region: str | None
     for use in USES:
         key = create(use, signer, now, [replica_region] if replica_region else [])
         first = rules.switch(rules.publish(first, key), key.kid, now, at_once=True)
-    return _sign_and_store(replace(first, version=1), root, now)
+    made = _sign_and_store(KeySet(), replace(first, version=1), root, by, now)
+    if seals.head(VENDOR).sealed_through is None:
+        seals.move_head(VENDOR, seals.Head(), (now - _BEFORE_THE_KEYS).date(), None)
+    return made
 
 
-def publish(root: str, use: Use, signer: str, now: datetime) -> Key:
+def publish(root: str, use: Use, signer: str, now: datetime, by: Origin = KEEPER) -> Key:
     """Make a new key, with replicas where the one that signs has them, and publish it; it signs after ``switch``."""
     root_jwk(root)
     key = create(use, signer, now, _replicas_of_signing(use))
-    change(root, now, lambda keys: rules.publish(keys, key))
+    change(root, now, lambda keys: rules.publish(keys, key), by)
     return key
 
 
@@ -142,27 +159,43 @@ def _replicas_of_signing(use: Use) -> set[str]:
     return replicas(signing) if signing else set()
 
 
-def switch(root: str, kid: str, now: datetime, *, at_once: bool = False) -> KeySet:
+def switch(root: str, kid: str, now: datetime, *, at_once: bool = False, by: Origin = KEEPER) -> KeySet:
     """Let a published key sign. Raises RotationError, also where the other site could not sign with it."""
     current = key_sets.get()
     key = current.key_set.get(kid) if current else None
     if key and key.signer.startswith("kms:") and (missing := _replicas_of_signing(key.use) - replicas(key)):
         regions = ", ".join(sorted(missing))
         raise rules.RotationError(f"Key {kid} has no replica in {regions}. Run: cloud-licensing keys replicate REGION")
-    return change(root, now, lambda keys: rules.switch(keys, kid, now, at_once=at_once))
+    return change(root, now, lambda keys: rules.switch(keys, kid, now, at_once=at_once), by)
 
 
-def change(root: str, now: datetime, step: Callable[[KeySet], KeySet]) -> KeySet:
+def change(root: str, now: datetime, step: Callable[[KeySet], KeySet], by: Origin = KEEPER) -> KeySet:
     """Take a step with the current key set, sign the result by the root, and store it. Raises RotationError."""
     current = key_sets.get()
     if current is None:
         raise rules.RotationError("There is no key set yet. Make one with: cloud-licensing keys init")
-    return _sign_and_store(step(current.key_set), root, now)
+    return _sign_and_store(current.key_set, step(current.key_set), root, by, now)
 
 
-def _sign_and_store(keys: KeySet, root: str, now: datetime) -> KeySet:
+def _sign_and_store(before: KeySet, keys: KeySet, root: str, by: Origin, now: datetime) -> KeySet:
     signer = root_signer(root)
     kid = jwk_of(signer.public_key())["kid"]
     jws = sign_jws(keys.payload(deployment.issuer(), now), typ=KEY_SET_TYP, kid=kid, signer=signer)
-    key_sets.put(key_sets.SignedKeySet(keys, jws))
+    stages = {each.kid: (each.use, each.stage) for each in before.keys}
+    moved = [
+        operation(VENDOR, by, _ACTIONS[each.stage], now, each.kid, use=each.use)
+        for each in keys.keys
+        if each.stage in _ACTIONS and stages.get(each.kid) != (each.use, each.stage)
+    ]
+    gone = [
+        operation(VENDOR, by, "signing_key.withdrawn", now, each.kid, use=each.use)
+        for each in before.keys
+        if keys.get(each.kid) is None
+    ]
+
+    def tell(transaction: TransactWrite) -> None:
+        for told in (*moved, *gone):
+            record_in(transaction, told)
+
+    key_sets.put(key_sets.SignedKeySet(keys, jws), tell)
     return keys

@@ -208,7 +208,7 @@ GRANTED = {
     "DeactivateServer": {
         "Licensing GetItem", "Licensing PutItem", "State GetItem", "State PutItem", "Operations PutItem",
     },
-    "ScheduleLogCleanup": {"LogCleanupQueue SendMessage", "FailedSchedules SendMessage"},
+    "ScheduleLogCleanup": {"Licensing Query", "LogCleanupQueue SendMessage", "FailedSchedules SendMessage"},
     "CleanLog": {
         "LogCleanupQueue ReceiveMessage", "LogCleanupQueue DeleteMessage", "LogCleanupQueue GetQueueAttributes",
         "LogCleanupQueue SendMessage", "Licensing GetItem", "Licensing Query", "Operations GetItem", "Operations Query",
@@ -221,7 +221,8 @@ GRANTED = {
         "Seats ConditionCheckItem", "DenialQueue SendMessage", "* Sign", "SigningKeysSecret GetSecretValue",
     },
     "ShowPools": {
-        "Licensing GetItem", "State GetItem", "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
+        "Licensing GetItem", "State GetItem", "Operations PutItem",
+        "Seats GetItem", "Seats Query", "Seats PutItem", "Seats UpdateItem",
     },
     "RecordSeatUse": {
         "SeatsTable DescribeStream", "SeatsTable GetRecords", "SeatsTable GetShardIterator", "SeatsTable ListStreams",

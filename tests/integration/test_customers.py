@@ -10,7 +10,7 @@ from licensing.store import accounts
 from licensing.store import people as store
 from licensing.store.operations import OperationItem
 
-from tests.support.cloud import TAX_ID, Cloud, Server, problem
+from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, problem
 from tests.support.visitor import CAMILA, ENRICO, GIULIA, MARTA, PAOLO, Caller, links, signed_in
 
 BODY = {
@@ -303,7 +303,7 @@ def test_another_customer_s_people_are_out_of_reach(cloud: Cloud) -> None:
     for method, body in (("PUT", {"roles": ["contract_owner"]}), ("DELETE", None)):
         answer = Caller(cloud, GIULIA).call(method, f"/v1/customers/{officine()}/roles/{rafael.user_id}", body)
         assert problem(answer) == (404, "NOT_FOUND")
-    people.change_profile(rafael, name="Rafael", language=None, unsubscribed=())
+    people.change_profile(rafael, VENDOR, cloud.now, name="Rafael", language=None, unsubscribed=())
 
 
 # ── the activation window ──

@@ -5,13 +5,20 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 from licensing.key_ring import ring
-from licensing.store import key_sets
+from licensing.people import invite
+from licensing.rules.operations import Origin
+from licensing.rules.people import VENDOR, Invitation
+from licensing.store import key_sets, people
 from licensing.store.operations import OperationItem
 from typer.testing import CliRunner, Result
 
+from infra.local.template import REGION
 from infra.operator.cli import app
 from tests.support.cloud import TAX_ID, Cloud, Server
 
@@ -153,6 +160,48 @@ def test_verifying_says_what_was_erased_and_where_nothing_is_sealed(command: Com
     assert "Of 1 operations name and address were erased" in " ".join(verified.output.split())
 
 
+class Nightly:
+    """Lambda, as far as it says what the nightly function's environment is."""
+
+    def __init__(self, bucket: str | None) -> None:
+        self.bucket = bucket
+
+    def get_function_configuration(self, FunctionName: str) -> Any:  # noqa: N803  boto3's word
+        assert FunctionName.endswith("-CleanLog")
+        if self.bucket is None:
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetFunctionConfiguration")
+        return {"Environment": {"Variables": {"ARCHIVE_BUCKET": self.bucket}}}
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("bucket", ["archive", None])
+def test_the_command_cuts_nothing_past_the_archive(
+    command: Command, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, bucket: str | None
+) -> None:
+    s3 = boto3.client("s3", region_name=REGION)
+    s3.create_bucket(Bucket="archive", CreateBucketConfiguration={"LocationConstraint": REGION})
+    monkeypatch.setenv("ARCHIVE_BUCKET", "")
+    monkeypatch.delenv("ARCHIVE_BUCKET")
+    client = boto3.client
+    monkeypatch.setattr(
+        boto3, "client", lambda name, **more: Nightly(bucket) if name == "lambda" else client(name, **more)
+    )
+    command("log", "retention", TAX_ID, 5)
+    cloud.stack.clock.advance(timedelta(days=10))
+    cleaned = command("log", "cleanup", TAX_ID)
+    archived = s3.list_objects_v2(Bucket="archive").get("Contents", [])
+    for each in archived:
+        s3.delete_object(Bucket="archive", Key=each["Key"])
+    s3.delete_bucket(Bucket="archive")
+    if bucket:
+        assert "1 cut" in cleaned.output
+        assert len(archived) == 1
+    else:
+        assert cleaned.exit_code == 1
+        assert "Nothing is cut" in cleaned.output
+        assert "1 days sealed, 1 cut" not in cleaned.output
+
+
 def test_refuses_a_retention_that_is_none(command: Command) -> None:
     result = command("log", "retention", TAX_ID, 0)
     assert result.exit_code == 1
@@ -239,3 +288,16 @@ last_day: 2099-12-31
     file.write_text(f"customer: {TAX_ID}")
     assert command("activation-keys", "issue", file).exit_code == 1
     assert command("activation-keys", "show", "key_none").exit_code == 1
+
+
+def test_shows_verifies_and_cleans_the_vendor_s_own_log_and_a_reseller_s(command: Command, cloud: Cloud) -> None:
+    reseller = next(iter(people.resellers().values()))
+    before = {words: command("log", "show", *words).output for words in (("--vendor",), (reseller.tax_id,))}
+    for (words, shown), owner in zip(before.items(), (VENDOR, reseller.reseller_id), strict=True):
+        assert "person.invited" not in shown
+        invite(Invitation("anna@example.com", owner, ()), Origin("vendor", "marta"), cloud.now)
+        assert "person.invited" in command("log", "show", *words).output
+        assert "person.invited" in command("log", "export", *words).output
+        assert "operations deleted" in command("log", "cleanup", *words).output
+        assert "Nothing was altered" in command("log", "verify", *words).output
+    assert "--vendor, or a tax id" in command("log", "show").output

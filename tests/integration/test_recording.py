@@ -7,8 +7,9 @@ from typing import Any
 
 import boto3
 import pytest
-from licensing import administration, loading
-from licensing.errors import TemporarilyUnavailable
+from licensing import administration, loading, orders
+from licensing.errors import OrderNumberWrong, TemporarilyUnavailable
+from licensing.rules.operations import Origin
 from licensing.store.operations import OperationItem
 from licensing.store.servers import ServerItem
 
@@ -16,9 +17,13 @@ from infra.local.functions import FunctionFailed
 from infra.local.template import REGION
 from infra.operator import redrive
 from tests.integration.test_failures import before_the_write, faults
-from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server
+from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, problem
+from tests.support.visitor import GIULIA, Caller
 
-_LOADED = ("customer.created", "order.received", "key.issued", "key.imported")
+_LOADED = (
+    "customer.created", "order.received", "key.issued", "key.imported", "vendor.changed", "catalogue.changed",
+    "reseller.created", "signing_key.switched",
+)  # fmt: skip
 
 
 def entries(cloud: Cloud) -> list[OperationItem]:
@@ -229,14 +234,58 @@ def test_healing_drift_and_suspicion_are_told(cloud: Cloud, server: Server) -> N
 # ── refusals ──
 
 
-def test_a_refusal_is_told_once_however_often_it_is_asked_for(cloud: Cloud, server: Server) -> None:
+def to_the_next_hour(cloud: Cloud) -> None:
+    cloud.stack.clock.advance((cloud.now + timedelta(hours=1)).replace(minute=0, second=0) - cloud.now)
+
+
+def refusals(cloud: Cloud, action: str) -> list[str]:
+    return [item.result for item in entries(cloud) if item.action == action]
+
+
+def test_a_refusal_is_told_once_an_hour_however_often_it_is_asked_for(cloud: Cloud, server: Server) -> None:
+    to_the_next_hour(cloud)
     administration.disable(*ids(), VENDOR, cloud.now)
     for _ in range(3):
-        assert server.validate("n" * 22).json()["code"] == "INSTALLATION_DISABLED"
-        cloud.stack.clock.advance(timedelta(minutes=1))
+        assert server.validate().json()["code"] == "INSTALLATION_DISABLED"
+        cloud.stack.clock.advance(timedelta(seconds=1))
+    assert refusals(cloud, "server.refused") == ["INSTALLATION_DISABLED"]
+    to_the_next_hour(cloud)
     server.validate()
-    [first, second] = [item for item in entries(cloud) if item.action == "server.refused"]
-    assert first.result == second.result == "INSTALLATION_DISABLED"
+    assert refusals(cloud, "server.refused") == ["INSTALLATION_DISABLED"] * 2
+
+
+def test_a_stolen_token_without_its_key_is_told_once_an_hour(cloud: Cloud, server: Server) -> None:
+    to_the_next_hour(cloud)
+    thief = Server(cloud, machine="b")
+    thief.token = server.token
+    for _ in range(3):
+        assert problem(thief.validate()) == (401, "INVALID_PROOF")
+    assert refusals(cloud, "server.proof_refused") == ["INVALID_PROOF"]
+    [told] = [item for item in entries(cloud) if item.action == "server.proof_refused"]
+    assert (told.kind, told.subject_id) == ("anyone", ids()[1])
+    to_the_next_hour(cloud)
+    thief.token = server.token[:-8] + "AAAAAAAA"  # nobody can say whose this is
+    assert problem(thief.validate()) == (401, "INVALID_TOKEN")
+    assert len(refusals(cloud, "server.proof_refused")) == 1
+    assert cloud.stack.guard.refused == []
+
+
+def test_a_wrong_order_number_is_told_once_an_hour(cloud: Cloud) -> None:
+    to_the_next_hour(cloud)
+    [order_id] = {
+        item.subject_id for item in OperationItem.scan() if "#op_" in item.sk and item.action == "order.received"
+    }
+    for number in ("N-1", "N-2"):
+        with pytest.raises(OrderNumberWrong):
+            orders._unlock(order_id, number, cloud.now, Origin("anyone", address="192.0.2.9"))
+    assert refusals(cloud, "order.unlock_refused") == ["ORDER_NUMBER_WRONG"]
+
+
+def test_a_key_that_is_not_imported_is_told_with_who_tried(cloud: Cloud) -> None:
+    answer = Caller(cloud, GIULIA).call("POST", "/v1/keys/preview", {"customer_id": ids()[0], "text": "x"})
+    [told] = [item for item in entries(cloud) if item.action == "key.import_refused"]
+    assert (told.kind, told.result) == ("customer", answer.json()["code"])
+    assert cloud.stack.guard.refused == []
 
 
 @pytest.mark.parametrize("fault", ["throttle", "timeout_before"])

@@ -11,7 +11,7 @@ from licensing.store.people import SessionItem
 
 from infra.local.users import PASSWORD
 from tests.integration.test_failures import faults
-from tests.support.cloud import TAX_ID, Cloud
+from tests.support.cloud import TAX_ID, VENDOR, Cloud
 from tests.support.visitor import GIULIA, MARTA, Visitor, links, signed_in
 
 #: Differs from page to page, and says nothing.
@@ -193,7 +193,7 @@ def test_a_changed_profile_does_not_bring_back_sessions_that_a_new_password_ende
     visitor = signed_in(cloud, GIULIA)
     new = "a better password"
     visitor.post("/portal/me/password", {"current_password": PASSWORD, "password": new, "password_again": new})
-    people.change_profile(read_before, name="Giulia F.", language="it", unsubscribed=())
+    people.change_profile(read_before, VENDOR, cloud.now, name="Giulia F.", language="it", unsubscribed=())
     assert other.get("/portal/me").status_code == 303
     assert visitor.get("/portal/me").status_code == 200
 

@@ -160,7 +160,7 @@ def activate_server(
 
         def refused(error: LicensingError) -> LicensingError:
             told = operation(customer_id, server, "server.activation_refused", now, installation_id, error.code)
-            record_refusal(told, f"{installation_id} {nonce_hash(body.nonce)} {error.code}", now)
+            record_refusal(told, now)
             return error
 
         outcome = activate(state, presented, now)

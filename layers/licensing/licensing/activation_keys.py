@@ -5,7 +5,8 @@ Importing is one write that makes it the current key, with all its companies; it
 uses them next.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -34,11 +35,11 @@ from licensing.errors import (
     PreviewStale,
 )
 from licensing.key_ring import ring
-from licensing.operations import operation, record_in, recording
+from licensing.operations import operation, record_in, record_refusal, recording
 from licensing.rules import activation_keys as rules
 from licensing.rules.activation_keys import Changes, Key
 from licensing.rules.heartbeat import local_date
-from licensing.rules.operations import Origin
+from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.seats import BORROW_DAYS, DEFAULT_LEASE
 from licensing.rules.tax_ids import normalize
 from licensing.store import accounts, tables
@@ -265,19 +266,30 @@ class KeyPreview:
         return [(name, before.get(name, 0), after.get(name, 0)) for name in sorted({*before, *after})]
 
 
-def preview(customer_id: str, text: str, now: datetime) -> KeyPreview:
+def preview(customer_id: str, text: str, now: datetime, by: Origin = ANYONE) -> KeyPreview:
     """Look at a key before importing it (C9): good for an hour, while no other key is imported.
 
     Raises KeySignatureInvalid, KeyMixedGroups, KeyForeignCompany (another customer's), KeyExpired, KeyNotYetValid, KeySuperseded.
     """
     deployment.require_home_site()
-    key, token = _read(text, now)
-    imported = store.current(customer_id)
-    _require_importable(customer_id, key, imported, now)
+    with _telling(customer_id, by, now):
+        key, token = _read(text, now)
+        imported = store.current(customer_id)
+        _require_importable(customer_id, key, imported, now)
     preview_id = f"{identity.new_id('pre', now)}.{customer_id}"
     store.put_preview(customer_id, preview_id, token, imported.version if imported else 0, now + _PREVIEW_LIFE)
     current = imported.key if imported else None
     return KeyPreview(preview_id, key, current, rules.changes(current, key))
+
+
+@contextmanager
+def _telling(customer_id: str, by: Origin, now: datetime) -> Iterator[None]:
+    """Record which key was refused to whom. Of what is in it nothing is known beyond doubt."""
+    try:
+        yield
+    except REFUSALS as error:
+        record_refusal(operation(customer_id, by, "key.import_refused", now, customer_id, error.code), now)
+        raise
 
 
 def customer_of(preview_id: str) -> str:
@@ -311,7 +323,8 @@ def import_key(customer_id: str, preview_id: str, by: Origin, now: datetime, *, 
     key = _verified(token, now)
     imported = store.current(customer_id)
     if imported is None or imported.key.key_id != key.key_id:
-        _require_importable(customer_id, key, imported, now)
+        with _telling(customer_id, by, now):
+            _require_importable(customer_id, key, imported, now)
         told = operation(
             customer_id, by, "key.imported", now, key.key_id, serial=key.serial, companies=len(key.companies),
             last_day=key.last_day.isoformat(),

@@ -15,8 +15,14 @@ def new_id(prefix: str, now: datetime) -> str:
     return f"{prefix}_{int(now.timestamp() * 1000):012x}{secrets.token_hex(10)}"
 
 
+#: No deployment of ours is older.
+_FIRST_DEPLOYMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
 def made_at(an_id: str) -> datetime:
-    """When an id was made. Raises ValueError for what is no id of ours."""
+    """When an id was made. The vendor's own (``vendor``) says no time. Raises ValueError for what is no id of ours."""
+    if an_id == "vendor":
+        return _FIRST_DEPLOYMENT
     return datetime.fromtimestamp(int(an_id.partition("_")[2][:12], 16) / 1000, UTC)
 
 

@@ -5,29 +5,30 @@ the single field.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pynamodb.transactions import TransactWrite
 
 from licensing import identity, retention_mail
 from licensing.contract import TimeZone, Version
 from licensing.errors import RedundancyServer, TaxIdInvalid
-from licensing.operations import operation, recording
+from licensing.operations import operation, record_in, recording
 from licensing.rules import accounts as rules
 from licensing.rules import offline, retention
 from licensing.rules import vendor as vendor_rules
 from licensing.rules.accounts import Account, AccountError, Customer, Installation, License
 from licensing.rules.allocations import check_redundancy
 from licensing.rules.operations import Origin
-from licensing.rules.people import Reseller
+from licensing.rules.people import VENDOR, Reseller
 from licensing.rules.retention import Retention
 from licensing.rules.tax_ids import normalize
 from licensing.rules.vendor import AlertDays
-from licensing.store import accounts, people
+from licensing.store import accounts, people, tables
 from licensing.store import vendor as vendor_store
 from licensing.store.tables import unraced
 
@@ -270,12 +271,14 @@ def load(
     parsed = parse(document)
     catalogue = _catalogue(parsed, vendor_store.catalogue())
     if parsed.vendor:
-        vendor_store.put(_vendor(parsed.vendor, vendor_store.get()))
+        _load_vendor(_vendor(parsed.vendor, vendor_store.get()), by, now)
     if parsed.applications or parsed.products:
-        vendor_store.put_catalogue(catalogue)
+        vendor_store.put_catalogue(
+            catalogue,
+            lambda changed: recording(operation(VENDOR, by, "catalogue.changed", now, changed=", ".join(changed))),
+        )
     resellers = _resellers(parsed, now, new_id)
-    for each in parsed.resellers:
-        people.put_reseller(resellers[each.tax_id])
+    _load_resellers([resellers[each.tax_id] for each in parsed.resellers], by, now)
     report = LoadReport()
     for part in parsed.customers:
         progress(part.name)
@@ -363,6 +366,29 @@ def _vendor(part: VendorPart | None, before: vendor_rules.Vendor) -> vendor_rule
     hours = {name: time.fromisoformat(getattr(part.validation_window, name)) for name in ("start", "end")}
     window, alerts = _merged(before.window, part.validation_window, **hours), _merged(before.alerts, part.alerts)
     return replace(_merged(before, part, contact=contact, agent=agent, alerts=alerts), window=window)
+
+
+def _load_vendor(vendor: vendor_rules.Vendor, by: Origin, now: datetime) -> None:
+    if vendor == vendor_store.get():
+        return
+    told = operation(VENDOR, by, "vendor.changed", now)
+
+    def fill(transaction: TransactWrite) -> None:
+        vendor_store.put_in(transaction, vendor)
+        record_in(transaction, told)
+
+    tables.transact(fill)
+
+
+def _load_resellers(resellers: Iterable[Reseller], by: Origin, now: datetime) -> None:
+    known = people.resellers()
+    for each in resellers:
+        before = known.get(each.reseller_id)
+        if each == before:
+            continue
+        action = "reseller.changed" if before else "reseller.created"
+        told = operation(each.reseller_id, by, action, now, each.reseller_id)
+        people.put_reseller(each, recording(told))
 
 
 def _load_customer(

@@ -19,14 +19,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.transactions import TransactWrite
 
 from licensing import deployment
-from licensing.errors import LicensingError, TemporarilyUnavailable
-from licensing.log_reading import as_record
+from licensing.errors import LicensingError, NotFound, TemporarilyUnavailable
+from licensing.log_reading import as_record, kept
 from licensing.operations import operation, record_in
 from licensing.rules.operations import Origin
+from licensing.rules.people import VENDOR
 from licensing.rules.retention import last_day_past, oldest_kept
 from licensing.rules.seals import Entry
 from licensing.sealing import seal_next, signed_count, tombstone
-from licensing.store import accounts, operations, seals, tables
+from licensing.store import accounts, operations, people, seals, tables
 from licensing.store.seals import Seal
 
 logger = Logger(child=True)
@@ -57,10 +58,16 @@ class Cleaned:
 
 
 def fan_out() -> int:
-    """Queue the work on every part of the directory, spread over a quarter of an hour. Returns the number of messages."""
+    """Queue the work on every part of the directory, spread over a quarter of an hour, and on the vendor's and resellers' own logs.
+
+    Returns the number of messages.
+    """
     for shard in range(accounts.SHARDS):
         _send({"shard": shard, "after": ""}, delay=shard * _SECONDS_BETWEEN_SHARDS)
-    return accounts.SHARDS
+    own = [VENDOR, *people.resellers()]
+    for owner in own:
+        _send({"customer_id": owner})
+    return accounts.SHARDS + len(own)
 
 
 def work(message: dict[str, Any], now: datetime, going_on: Callable[[], bool], done: Cleaned) -> None:
@@ -102,21 +109,22 @@ def _send(message: dict[str, Any], delay: int = 0) -> None:
 def clean(
     customer_id: str, now: datetime, going_on: Callable[[], bool] = lambda: True, done: Cleaned | None = None
 ) -> Cleaned:
-    """Seal a customer's days that are due, and cut those that lie before its retention as a whole; adds to ``done``.
+    """Seal a log's days that are due, and cut those that lie before its retention as a whole; adds to ``done``.
 
+    The log is a customer's, or the vendor's or a reseller's own.
     Only sealed days are cut. Raises TemporarilyUnavailable; what was done until then stays done.
     """
     done = done or Cleaned()
-    customer = accounts.get_customer(customer_id)
-    if customer is None:
+    try:
+        kept_days, time_zone = kept(customer_id, now)
+    except NotFound:
         return done
     while sealed := tables.unraced(lambda: seal_next(customer_id, now)):
         done.sealed_days += sealed
         if not going_on():
             done.complete = False
             return done
-    kept_days = customer.log_retention.in_force(now)
-    last = last_day_past(oldest_kept(kept_days, customer.time_zone, now))
+    last = last_day_past(oldest_kept(kept_days, time_zone, now))
     cut_through = seals.head(customer_id).cut_through
     first = cut_through + timedelta(days=1) if cut_through else None
     for seal in seals.seals(customer_id, first, last):

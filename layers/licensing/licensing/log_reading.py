@@ -11,9 +11,10 @@ from typing import Literal
 from licensing.errors import InvalidRequest, NotFound
 from licensing.rules import cursors
 from licensing.rules.operations import Operation
-from licensing.rules.retention import oldest_kept
+from licensing.rules.people import VENDOR
+from licensing.rules.retention import Retention, oldest_kept
 from licensing.sealing import days, first_open_day
-from licensing.store import accounts, operations, seals
+from licensing.store import accounts, operations, people, seals
 from licensing.store.operations import Stored
 
 Format = Literal["csv", "jsonl"]
@@ -56,6 +57,19 @@ class Page:
     next_cursor: str | None
 
 
+def kept(owner: str, now: datetime) -> tuple[int, str]:
+    """For how many days a log is kept, and in which time zone: a customer's, a reseller's own, or the vendor's own (``vendor``).
+
+    Raises NotFound.
+    """
+    if owner == VENDOR or (owner.startswith("res_") and owner in people.resellers()):
+        return Retention().days, "UTC"
+    customer = accounts.get_customer(owner)
+    if customer is None:
+        raise NotFound
+    return customer.log_retention.in_force(now), customer.time_zone
+
+
 def list_operations(
     customer_id: str,
     now: datetime,
@@ -67,7 +81,7 @@ def list_operations(
     cursor: str | None = None,
     newest_first: bool = True,
 ) -> Page:
-    """A page of a customer's operations, written from ``since`` on and before ``until``.
+    """A page of a customer's operations, or of the vendor's or a reseller's own, written from ``since`` on and before ``until``.
 
     It has fewer than ``limit``, none even, where filters leave little; it is the last only where ``next_cursor`` is None.
     Raises NotFound, InvalidRequest for a cursor of another list.
@@ -104,10 +118,7 @@ def _walk(
     beyond: str | None = None,
 ) -> Iterator[Stored]:
     """All that may be shown, from behind the place ``beyond`` on ``day`` on."""
-    customer = accounts.get_customer(customer_id)
-    if customer is None:
-        raise NotFound
-    kept_from = oldest_kept(customer.log_retention.in_force(now), customer.time_zone, now)
+    kept_from = oldest_kept(*kept(customer_id, now), now)
     start = max(kept_from, since.astimezone(UTC)) if since else kept_from
     for each in _days(customer_id, start, min(until or now, now), newest_first):
         if day and (each > day if newest_first else each < day):

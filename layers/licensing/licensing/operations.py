@@ -51,8 +51,13 @@ def recording(operation: Operation) -> Callable[[TransactWrite], None]:
     return lambda transaction: record_in(transaction, operation)
 
 
-def record_refusal(operation: Operation, key: str, now: datetime) -> None:
-    """Record a refusal once per key, or go on without after a second or two: the answer does not depend on the log."""
+def record_refusal(operation: Operation, now: datetime) -> None:
+    """Record a refusal, or go on without after a second or two: the answer does not depend on the log.
+
+    It is folded: one entry for the same refusal to the same caller about the same thing in an hour (UTC). So nobody fills a log.
+    """
+    told = operation.customer_id, operation.by.id, operation.action, operation.subject_id, operation.result
+    key = f"{' '.join(told)} {now:%Y-%m-%dT%H}"
     try:
         store.put_once(operation, key, now)
     except TemporarilyUnavailable:

@@ -42,7 +42,7 @@ from licensing.errors import (
     ResellerUnknown,
     UnlockLinkInvalid,
 )
-from licensing.operations import operation, record_in
+from licensing.operations import operation, record_in, record_refusal
 from licensing.rules import access, limits
 from licensing.rules import orders as rules
 from licensing.rules.accounts import Account, Customer
@@ -398,7 +398,7 @@ def _unlock(order_id: str, number: str, now: datetime, by: Origin, keep: _KeepOr
             return order  # it took effect, and we were not told
         _require_waiting(order)
         if not rules.is_number(order, number):
-            raise OrderNumberWrong
+            raise _wrong_number(order, by, now)
         before = accounts.read(order.customer_id)
         if before is None or before.customer.deleted:
             raise CustomerDeleted
@@ -524,7 +524,7 @@ def forward_by_link(secret: str, number: str, email: str, now: datetime, by: Ori
     order = find_by_link(secret, now).order
     limit_store.count_try(limits.UNLOCKS, order.order_id, now)
     if order.unlocked_at is None or not rules.is_number(order, number):
-        raise OrderNumberWrong
+        raise _wrong_number(order, by, now)
     if not rules.link_forwards(order, now):
         raise ForwardingOver
     customer = _forwarded(order, now, by)
@@ -650,6 +650,15 @@ def _for(user: User, order_id: str, action: access.Action) -> tuple[Order, int]:
         raise NotFound
     access.require(user, action)
     return found
+
+
+def _wrong_number(order: Order, by: Origin, now: datetime) -> OrderNumberWrong:
+    wrong = OrderNumberWrong()
+    told = operation(
+        order.customer_id, by, "order.unlock_refused", now, order.order_id, wrong.code, number=order.number
+    )
+    record_refusal(told, now)
+    return wrong
 
 
 def _told(order: Order, by: Origin, action: str, now: datetime, **details: str | int | None) -> Operation:

@@ -370,13 +370,24 @@ def _end_sessions(find: Callable[[], User], by: Origin, now: datetime) -> None:
 
 
 def change_profile(
-    user: User, *, name: str, language: str | None, unsubscribed: tuple[Notification, ...]
-) -> User:  # fmt: skip
+    user: User, by: Origin, now: datetime, *, name: str, language: str | None, unsubscribed: tuple[Notification, ...]
+) -> User:
     """Change what is a user's own: name, language, e-mails."""
 
     def attempt() -> User:
-        changed = replace(_reread(user.user_id), name=name, language=language, unsubscribed=unsubscribed)
-        tables.transact(lambda transaction: store.put_in(transaction, changed))
+        before = _reread(user.user_id)
+        changed = replace(before, name=name, language=language, unsubscribed=unsubscribed)
+
+        def fill(transaction: TransactWrite) -> None:
+            store.put_in(transaction, changed)
+            if set(before.unsubscribed) != set(unsubscribed):
+                without = ", ".join(unsubscribed)
+                told = operation(
+                    user.organization, by, "alert.preferences_changed", now, user.user_id, unsubscribed=without
+                )
+                record_in(transaction, told)
+
+        tables.transact(fill)
         return changed
 
     return tables.unraced(attempt)

@@ -35,7 +35,7 @@ from licensing.operations import operation, recording
 from licensing.rules import seats as rules
 from licensing.rules.activation_keys import key_pool_id
 from licensing.rules.entitlements import Entitlement, Phase, Standing
-from licensing.rules.operations import Origin
+from licensing.rules.operations import ANYONE, Operation, Origin
 from licensing.rules.seats import SUPPORT, Ask, Pool, Seated, SeatId, Segment, Who
 from licensing.rules.tax_ids import normalize
 from licensing.stations import Caller, fresh_standing
@@ -428,7 +428,7 @@ def force_release(customer_id: str, pool_id: str, seat: str, by: Origin, now: da
     _views.pop(pool_id, None)
 
 
-def borrow(caller: Caller, seat: str, days: int, now: datetime) -> contract.BorrowAnswer:
+def borrow(caller: Caller, seat: str, days: int, now: datetime, by: Origin = ANYONE) -> contract.BorrowAnswer:
     """Take a seat offline for some days, never past the end of its pool (C13): it counts until it is returned or ends, and
     nobody can release it. Again, it gives the same end.
 
@@ -448,8 +448,10 @@ def borrow(caller: Caller, seat: str, days: int, now: datetime) -> contract.Borr
         after = rules.borrow(segment, named.station, named.generation, pool.borrowed_until(now, days), at)
         if after is None:
             return entry
-        store.put(pool.pool_id, after, at)
-        return after.entries[named.station]
+        entry = after.entries[named.station]
+        told = _of_seat(pool, entry, "seat.borrowed", caller, by, now, until=_time(entry.until).isoformat())
+        store.put(pool.pool_id, after, at, recording(told))
+        return entry
 
     entry = _unraced(attempt)
     claims = {
@@ -471,7 +473,7 @@ def borrow(caller: Caller, seat: str, days: int, now: datetime) -> contract.Borr
     )
 
 
-def give_back(caller: Caller, seat: str, now: datetime) -> contract.ReturnAnswer:
+def give_back(caller: Caller, seat: str, now: datetime, by: Origin = ANYONE) -> contract.ReturnAnswer:
     """Return a borrowed seat before its end: it is free at once. Again, or late, it changes nothing. Raises NotFound."""
     deployment.require_home_site()
     state = _owned(caller, rules.pool_of(seat), now)
@@ -479,13 +481,27 @@ def give_back(caller: Caller, seat: str, now: datetime) -> contract.ReturnAnswer
 
     def attempt() -> None:
         segment = _segment_of(state, named)
+        entry = rules.holding(segment, named.station, named.generation, at)
         after = rules.close(segment, named.station, named.generation, None, at)
         if after:
-            store.put(state.pool.pool_id, after, at)
+            borrowed = entry is not None and entry.borrowed
+            told = _of_seat(state.pool, entry, "seat.returned", caller, by, now) if entry and borrowed else None
+            store.put(state.pool.pool_id, after, at, recording(told) if told else None)
 
     _unraced(attempt)
     _views.pop(state.pool.pool_id, None)
     return contract.ReturnAnswer(seat_id=seat)
+
+
+def _of_seat(
+    pool: Pool, entry: rules.Entry, action: str, caller: Caller, by: Origin, now: datetime, **details: str
+) -> Operation:
+    who = entry.who
+    server = by.as_server(caller.installation_id, who.user_code or who.os_user)
+    return operation(
+        pool.customer_id, server, action, now, pool.pool_id, application=pool.application, terminal=who.terminal,
+        session=who.session, **details,
+    )  # fmt: skip
 
 
 def _named(state: PoolState, seat: str) -> SeatId:

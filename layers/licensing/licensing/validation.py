@@ -12,7 +12,7 @@ from licensing.rules.entitlements import Message, Standing
 from licensing.rules.guards import Facts, Verdict, judge
 from licensing.rules.operations import ANYONE, Origin
 from licensing.rules.reports import Report
-from licensing.rules.sequence import Kind, Presented, ServerState, Step, decide, nonce_hash, suspect, take
+from licensing.rules.sequence import Kind, Presented, ServerState, Step, decide, suspect, take
 from licensing.rules.vendor import Vendor
 from licensing.store import servers, standings
 from licensing.store.tables import ConditionFailed, unraced
@@ -77,7 +77,7 @@ def validate(
         logger.info("refused", installation_id=token.installation_id, code=outcome.code, final=outcome.final)
         server = by.as_server(token.installation_id, standing.name if standing else "")
         told = operation(token.customer_id, server, "server.refused", now, token.installation_id, outcome.code)
-        record_refusal(told, f"{token.installation_id} {nonce_hash(body.nonce)} {outcome.code}", now)
+        record_refusal(told, now)
         return answers.no(outcome, standing, vendor, token, report, body.nonce, now, say)
 
     return unraced(attempt)

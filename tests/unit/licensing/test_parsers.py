@@ -468,9 +468,10 @@ ACCOUNT: Any = SimpleNamespace(customer=SimpleNamespace(customer_id="cus_019a9c0
     st.dictionaries(st.from_regex(r"\A[a-z][a-z0-9-]{0,20}\Z"), st.integers(1, 40_000), max_size=3),
     st.none() | st.integers(1, 500),
     st.lists(st.from_regex(r"\A[A-Za-z0-9]{1,10}[*]?\Z"), max_size=3),
+    st.tuples(st.integers(60, 86_400), st.integers(0, 365)),
 )
 def test_a_form_for_a_key_says_what_was_typed(
-    companies: dict[str, str], concurrent: dict[str, int], quota: int | None, support: list[str]
+    companies: dict[str, str], concurrent: dict[str, int], quota: int | None, support: list[str], times: tuple[int, int]
 ) -> None:
     typed = {
         "companies": "\r\n".join(f"{tax_id} {name}" for tax_id, name in companies.items()),
@@ -479,15 +480,21 @@ def test_a_form_for_a_key_says_what_was_typed(
         "support": ", ".join(support),
         "first_day": "2026-11-22",
         "days": "365",
+        "lease_seconds": str(times[0]),
+        "borrow_days": str(times[1]),
     }
     terms = key_form._terms(HERE, ACCOUNT, typed)
     assert (terms.companies, terms.concurrent, terms.company_quota) == (companies, concurrent, quota)
     assert (terms.support, str(terms.last_day)) == (tuple(support), "2027-11-21")
+    assert (terms.lease_seconds, terms.borrow_days) == times
 
 
 @given(
     st.dictionaries(
-        st.sampled_from(["companies", "concurrent", "company_quota", "support", "first_day", "days"]), TEXTS
+        st.sampled_from(
+            ["companies", "concurrent", "company_quota", "support", "first_day", "days", "lease_seconds", "borrow_days"]
+        ),
+        TEXTS,
     )
 )
 def test_a_form_for_a_key_names_terms_or_the_field_that_is_wrong(fields: dict[str, str]) -> None:

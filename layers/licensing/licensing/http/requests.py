@@ -18,6 +18,7 @@ from licensing import deployment, proofs, stations, tokens
 from licensing.errors import InvalidProof, InvalidToken, LicensingError, Unauthorized
 from licensing.http.api import say
 from licensing.key_ring import ring
+from licensing.operations import operation, record_refusal
 from licensing.rules.operations import Origin
 from licensing.store import tables
 from licensing.store.idempotency import Idempotency, Keep, keep_nothing
@@ -69,7 +70,15 @@ def server_caller(app: APIGatewayHttpResolver, in_body: str | None, now: datetim
     token = tokens.read_server_token(ring, deployment.issuer(), text.strip(), now)
     if token.jkt is None:
         return ServerCaller(token, None)
-    key = proofs.verify(event.headers.get("dpop"), _request(event), now=now, jkt=token.jkt, token=token.text)
+    try:
+        key = proofs.verify(event.headers.get("dpop"), _request(event), now=now, jkt=token.jkt, token=token.text)
+    except InvalidProof as error:
+        # The token is genuine, so whose it is is known; who shows it is not.
+        told = operation(
+            token.customer_id, origin(app), "server.proof_refused", now, token.installation_id, error.code
+        )  # fmt: skip
+        record_refusal(told, now)
+        raise
     return ServerCaller(token, key)
 
 

@@ -12,6 +12,7 @@ ACTIONS: Mapping[str, str] = {
     "server.activation_refused": mark("Activation refused"),
     "server.validated": mark("Server validated"),
     "server.refused": mark("Validation refused"),
+    "server.proof_refused": mark("Server token without its proof"),
     "server.healed": mark("Server got its token anew"),
     "server.fingerprint_changed": mark("Server's hardware changed"),
     "server.clone_suspected": mark("Clone suspected"),
@@ -44,13 +45,17 @@ ACTIONS: Mapping[str, str] = {
     "order.forwarded": mark("Order forwarded"),
     "order.unlocked": mark("Order unlocked"),
     "order.cancelled": mark("Order cancelled"),
+    "order.unlock_refused": mark("Wrong order number entered"),
     "key.issued": mark("Activation key issued"),
     "key.imported": mark("Activation key imported"),
+    "key.import_refused": mark("Activation key refused"),
     "key.renewed": mark("Activation key renewed"),
     "company.created": mark("Company added"),
     "company.renamed": mark("Company renamed"),
     "company.removed": mark("Company removed"),
     "seat.closed": mark("Seat given back"),
+    "seat.borrowed": mark("Seat borrowed"),
+    "seat.returned": mark("Borrowed seat given back early"),
     "seat.denied": mark("Seat denied"),
     "seat.released": mark("Seat released"),
     "peak.reset": mark("Peak use reset"),
@@ -60,14 +65,32 @@ ACTIONS: Mapping[str, str] = {
     "reseller.created": mark("Reseller added"),
     "reseller.changed": mark("Reseller changed"),
     "vendor.changed": mark("Settings changed"),
+    "catalogue.changed": mark("Catalogue changed"),
+    "signing_key.published": mark("Signing key published"),
+    "signing_key.switched": mark("Signing key begins to sign"),
+    "signing_key.withdrawn": mark("Signing key withdrawn"),
+    "signing_key.revoked": mark("Signing key revoked"),
     "webhook.created": mark("Webhook added"),
     "webhook.secret_rotated": mark("Webhook's secret replaced"),
     "webhook.tested": mark("Webhook tested"),
     "webhook.deleted": mark("Webhook deleted"),
     "alert.raised": mark("Alert sent"),
+    "alert.preferences_changed": mark("Alert preferences changed"),
     "log.retention_changed": mark("Retention of the log changed"),
     "log.cut": mark("Old operations deleted"),
     "log.personal_data_erased": mark("Personal data erased from the log"),
+}
+
+#: What is in no customer's log but in the vendor's own or a reseller's, and what may be in each.
+_OF_THE_VENDOR = ("reseller.", "vendor.", "webhook.", "catalogue.", "signing_key.")
+_OF_BOTH = ("person.", "alert.", "log.")
+CUSTOMER_ACTIONS: Mapping[str, str] = {
+    action: text for action, text in ACTIONS.items() if not action.startswith(_OF_THE_VENDOR)
+}
+OWN_ACTIONS: Mapping[str, str] = {
+    action: text
+    for action, text in ACTIONS.items()
+    if action.startswith((*_OF_THE_VENDOR, *_OF_BOTH)) and action != "log.retention_changed"
 }
 
 ACTORS: Mapping[ActorKind, str] = {

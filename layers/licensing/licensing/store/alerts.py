@@ -276,12 +276,17 @@ def find_address(token: str) -> Address | None:
     return _of(item)
 
 
-def set_unsubscribed(email: str, kinds: tuple[Notification, ...]) -> None:
-    """Say what an address does without."""
+def set_unsubscribed(email: str, kinds: tuple[Notification, ...], also: tables.Also = tables.nothing) -> None:
+    """Say what an address does without, with what else is to be written."""
     address(email)
     item = AddressItem(_address(address_id(email)), "ADDRESS")
     said = AddressItem.unsubscribed.set(kinds)
-    tables.write(lambda: item.update(actions=[said], condition=AddressItem.pk.exists()))
+
+    def fill(transaction: TransactWrite) -> None:
+        transaction.update(item, actions=[said], condition=AddressItem.pk.exists())
+        also(transaction)
+
+    tables.transact(fill)
 
 
 def _of(item: AddressItem) -> Address:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.transactions import TransactWrite
 
 from licensing.rules.key_set import KeySet
 from licensing.store import tables
@@ -32,9 +33,14 @@ def get() -> SignedKeySet | None:
     return SignedKeySet(item.body, item.signed) if item else None
 
 
-def put(signed: SignedKeySet) -> None:
-    """Replace the key set by its next version. Raises ConditionFailed if somebody else was faster."""
+def put(signed: SignedKeySet, also: tables.Also = tables.nothing) -> None:
+    """Replace the key set by its next version, with what else to write. Raises ConditionFailed if somebody else was faster."""
     version = signed.key_set.version
     item = KeySetItem("KEYSET", "KEYSET", version=version, body=signed.key_set, signed=signed.jws)
     follows = KeySetItem.version == version - 1 if version > 1 else KeySetItem.pk.does_not_exist()
-    tables.write(lambda: item.save(condition=follows))
+
+    def fill(transaction: TransactWrite) -> None:
+        transaction.save(item, condition=follows)
+        also(transaction)
+
+    tables.transact(fill)

@@ -248,9 +248,14 @@ def put_reseller_in(transaction: TransactWrite, reseller: Reseller) -> None:
     transaction.save(item, condition=mine)
 
 
-def put_reseller(reseller: Reseller) -> None:
-    """Write a reseller. Raises ConditionFailed if its tax id is another's."""
-    tables.transact(lambda transaction: put_reseller_in(transaction, reseller))
+def put_reseller(reseller: Reseller, also: tables.Also) -> None:
+    """Write a reseller, with what else is to be written. Raises ConditionFailed if its tax id is another's."""
+
+    def fill(transaction: TransactWrite) -> None:
+        put_reseller_in(transaction, reseller)
+        also(transaction)
+
+    tables.transact(fill)
     forget()
 
 

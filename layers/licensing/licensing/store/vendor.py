@@ -1,6 +1,8 @@
 """The vendor's settings and catalogue."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from pynamodb.transactions import TransactWrite
 
@@ -9,6 +11,9 @@ from licensing.store import tables
 from licensing.store.attributes import Json
 from licensing.store.cache import Cached
 from licensing.store.tables import Item
+
+#: Items of one transaction; DynamoDB takes 100.
+_AT_A_TIME = 50
 
 
 class VendorItem(Item, discriminator="vendor"):
@@ -54,12 +59,33 @@ def catalogue() -> Catalogue:
     )
 
 
-def put_catalogue(catalogue: Catalogue) -> None:
-    """Add and replace applications and products. Interrupted, it is simply run again."""
-    for application in catalogue.applications.values():
-        tables.write(ApplicationItem("CATALOGUE", f"APP#{application.id}", body=application).save)
-    for product in catalogue.products.values():
-        tables.write(ProductItem("CATALOGUE", f"SKU#{product.sku}", body=product).save)
+def put_catalogue(
+    wanted: Catalogue, also: Callable[[Sequence[str]], tables.Also] = lambda changed: tables.nothing
+) -> None:  # fmt: skip
+    """Add and replace applications and products that changed, some at a time. Interrupted, it is simply run again.
+
+    ``also`` says what else to write with those that are named.
+    """
+    before = catalogue()
+    items: list[tuple[str, Item]] = [
+        (each.id, ApplicationItem("CATALOGUE", f"APP#{each.id}", body=each))
+        for each in wanted.applications.values()
+        if each != before.applications.get(each.id)
+    ]
+    items += [
+        (each.sku, ProductItem("CATALOGUE", f"SKU#{each.sku}", body=each))
+        for each in wanted.products.values()
+        if each != before.products.get(each.sku)
+    ]
+    for start in range(0, len(items), _AT_A_TIME):
+        part = items[start : start + _AT_A_TIME]
+        tables.transact(partial(_put_all, [item for _, item in part], also([name for name, _ in part])))
+
+
+def _put_all(items: Sequence[Item], also: tables.Also, transaction: TransactWrite) -> None:
+    for item in items:
+        transaction.save(item)
+    also(transaction)
 
 
 _settings = Cached(lambda: get())
