@@ -168,7 +168,7 @@ class _Finder:
         subjects = list(rules.subjects_of(account, states, since, self._catalogue))
         if imported := activation_keys.current(customer_id):
             at = datetime.fromtimestamp(imported.imported_at, UTC)
-            subjects.append(rules.activation_key(imported.key, at))
+            subjects.append(rules.activation_key(imported.key, at, customer.name))
         resellers = [self._resellers[each] for each in customer.reseller_ids if each in self._resellers]
 
         def finding(alerts: tuple[Alert, ...]) -> Finding:

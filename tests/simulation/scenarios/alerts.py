@@ -133,7 +133,8 @@ class Alerts(Scenario):
             message = json.loads(self.in_hand[name])
             failed = False
             # Who can't be worked with fails alone, never with a part.
-            trouble = _TROUBLE if "shard" in message else (*_TROUBLE, ZoneInfoNotFoundError)
+            alone: tuple[type[Exception], ...] = () if "shard" in message else (ZoneInfoNotFoundError,)
+            trouble = (*_TROUBLE, *alone)
             try:
                 self.ask(_brief(message), partial(self.serve, message, 1 + self.pick(8)), allowed=trouble)
             except trouble:
