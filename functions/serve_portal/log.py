@@ -13,7 +13,7 @@ from licensing.log_reading import Filters, Format, Page
 from licensing.rules.accounts import Account
 from licensing.rules.guards import GUARDS
 from licensing.rules.heartbeat import start_of_day
-from licensing.rules.operation_texts import ACTIONS, ACTORS
+from licensing.rules.operation_texts import ACTIONS, ACTORS, DETAILS, KINDS
 from licensing.rules.retention import LONGEST_DAYS, SHORTEST_DAYS
 from licensing.store import people
 
@@ -43,7 +43,8 @@ def _show(here: Visit, customer_id: str, error: LicensingError | None = None) ->
     facts = {"error": explain(here.language, error)} if error else {}
     return page(
         here, "log", error.status if error else 200, customer=account.customer, found=found, asked=asked,
-        query=urlencode(asked), actions=ACTIONS, actors=ACTORS, colleagues=colleagues,
+        query=urlencode(asked), actions=ACTIONS, actors=ACTORS, details=DETAILS, kinds=KINDS,
+        colleagues=colleagues,
         servers={key: each.name for key, each in account.installations.items()},
         results=["DONE", *(guard.code for guard in GUARDS)],
         retention=account.customer.log_retention, days_bounds=(SHORTEST_DAYS, LONGEST_DAYS), **facts,

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -18,7 +18,7 @@ from licensing.rules.activation_keys import Key as ActivationKey
 from licensing.rules.alert_events import EVENT_TYPES, event
 from licensing.rules.alert_texts import what, what_to_do
 from licensing.rules.alerts import Alert, Finding, Group, People, Recipient, Subject
-from licensing.rules.key_set import Key, KeySet
+from licensing.rules.key_set import Key, KeySet, Use
 from licensing.rules.people import User
 from licensing.rules.reports import Report
 from licensing.rules.sequence import ServerState
@@ -420,6 +420,14 @@ def test_an_event_keeps_its_id_and_another_has_another() -> None:
     }
     assert len(ids) == 6
     assert rules.event_id("cus_1", alert(-14)) == rules.event_id("cus_1", replace(alert(-14), days=-12))
+
+
+@pytest.mark.parametrize("use", get_args(Use))
+def test_a_signing_key_says_what_it_signs(use: Any) -> None:
+    told = replace(alert(0, "signing_key"), name=use)
+    said = {what(told, language(tag).text) for tag in ("en", "it", "es", "pt-BR", "sv")}
+    assert len(said) == 5
+    assert f"for {use} is due" not in what(told, english)
 
 
 def test_a_sentence_that_ends_with_a_company_s_name_has_one_full_stop() -> None:
