@@ -15,7 +15,7 @@ from licensing.log_reading import Filters, Format, Page
 from licensing.rules import access
 from licensing.rules.guards import GUARDS
 from licensing.rules.heartbeat import start_of_day
-from licensing.rules.operation_texts import ACTORS, CUSTOMER_ACTIONS, OWN_ACTIONS
+from licensing.rules.operation_texts import ACTORS, CUSTOMER_ACTIONS, DETAILS, KINDS, OWN_ACTIONS
 from licensing.rules.people import VENDOR
 from licensing.rules.retention import LONGEST_DAYS, SHORTEST_DAYS, Retention
 from licensing.store import people
@@ -94,7 +94,8 @@ def _show(here: Visit, log: _Log, error: LicensingError | None = None) -> Respon
     facts = {"error": explain(here.language, error)} if error else {}
     return log.page(
         here, "log", error.status if error else 200, found=found, asked=asked,
-        query=urlencode(asked), actions=log.actions, actors=ACTORS, colleagues=colleagues, servers=log.servers,
+        query=urlencode(asked), actions=log.actions, actors=ACTORS, details=DETAILS, kinds=KINDS,
+        colleagues=colleagues, servers=log.servers,
         results=["DONE", *(guard.code for guard in GUARDS)] if log.servers else ["DONE"],
         retention=log.retention, days_bounds=(SHORTEST_DAYS, LONGEST_DAYS), **facts,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -181,6 +182,50 @@ def test_a_customer_that_can_t_be_looked_at_holds_up_nobody(
     for _ in range(60):
         quiet_cloud.work_off_queue()
     assert {mail.to for mail in mails(quiet_cloud)} == {ELIN, MARTA, DESK}
+
+
+@pytest.mark.parametrize("whose", ["a customer's", "the vendor's"])
+def test_a_document_that_nobody_expected_holds_up_nobody_else(
+    quiet_cloud: Cloud, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """It ends in the dead-letter queue, which raises an alarm. Once it is mended it is told by a redrive, as it is by then."""
+    for code in (RECORDING, REPORTING):
+        set_end(quiet_cloud, code, today(quiet_cloud) + timedelta(days=14))
+    with monkeypatch.context() as broken:
+        if whose == "the vendor's":
+            broken.setattr(alerts.key_sets, "get", lambda: alerts.key_sets.missing)
+        else:
+            set_time_zone(customer_id(TAX_ID), "Mars/Olympus")
+        run_schedule(quiet_cloud)
+    others = (ELIN, MARTA, DESK) if whose == "a customer's" else (ELIN, MARTA, DESK, GIULIA, ENRICO, PAOLO, ORDERS)
+    assert Counter(mail.to for mail in mails(quiet_cloud)) == dict.fromkeys(others, 1)
+    set_time_zone(customer_id(TAX_ID), "Europe/Rome")
+    next_day(quiet_cloud)
+    assert redrive() == 1
+    run_schedule(quiet_cloud)
+    got = Counter(mail.to for mail in mails(quiet_cloud) if REPORTING in mail.text)
+    assert got == dict.fromkeys((GIULIA, ENRICO, PAOLO, ORDERS, MARTA, DESK), 1)
+    assert len(raised(quiet_cloud)) == 2
+
+
+def set_time_zone(of: str, name: str) -> None:
+    """Change a profile by hand, as no route does."""
+    item = alerts.accounts.CustomerItem.get(of, "PROFILE")
+    item.body = replace(item.body, time_zone=name)
+    item.save()
+
+
+def redrive() -> int:
+    """Move what is in the dead-letter queue back, as StartMessageMoveTask does, which moto does not know."""
+    client = boto3.client("sqs", region_name=REGION)
+    dead, alive = (client.get_queue_url(QueueName=name)["QueueUrl"] for name in ("UnsentAlerts", "AlertQueue"))
+    moved = 0
+    while messages := client.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages", []):
+        for message in messages:
+            client.send_message(QueueUrl=alive, MessageBody=message["Body"])
+            client.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+            moved += 1
+    return moved
 
 
 def test_it_goes_on_where_it_stopped_before_its_time_was_up(quiet_cloud: Cloud) -> None:
@@ -407,15 +452,7 @@ def test_what_ended_in_the_dead_letter_queue_is_made_good_by_a_redrive(quiet_clo
         run_schedule(quiet_cloud)
     assert mails(quiet_cloud) == []
     quiet_cloud.stack.clock.advance(timedelta(minutes=11))
-    client = boto3.client("sqs", region_name=REGION)
-    dead, alive = (client.get_queue_url(QueueName=name)["QueueUrl"] for name in ("UnsentAlerts", "AlertQueue"))
-    moved = 0
-    while messages := client.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages", []):
-        for message in messages:  # as StartMessageMoveTask does, which moto does not know
-            client.send_message(QueueUrl=alive, MessageBody=message["Body"])
-            client.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
-            moved += 1
-    assert moved == 3
+    assert redrive() == 3
     work_off(quiet_cloud)
     assert Counter(mail.to for mail in mails(quiet_cloud)) == dict.fromkeys((ELIN, MARTA, DESK), 1)
 

@@ -173,7 +173,16 @@ def test_shortening_the_retention_is_announced_and_can_be_taken_back(cloud: Clou
     assert (answer["days"], answer["shortening"]["days"], answer["shortening"]["since"][:19]) == (365, 30, since)
     assert caller.call("PUT", path, {"days": 365}).json() == {"days": 365, "shortening": None}
     assert problem(caller.call("PUT", path, {"days": 0})) == (422, "INVALID_REQUEST")
-    assert [each.action for each in everything(customer, cloud.now)] == ["log.retention_changed"] * 2
+    told = everything(customer, cloud.now)
+    assert [each.action for each in told] == ["log.retention_changed"] * 2
+    now = f"{cloud.now:%Y-%m-%dT%H:%M:%S}+00:00"
+    assert [dict(each.details) for each in sorted(told, key=lambda each: str(each.details["days"]))] == [
+        {"days": 30, "days_before": 365, "holds_from": f"{since}+00:00"},
+        {"days": 365, "days_before": 365, "announced_before": 30, "holds_from": now},
+    ]
+    visitor = Browser(cloud).signed_in(GIULIA)
+    visitor.get(f"/portal/customers/{customer}/log")
+    assert "days kept 30, days kept before 365, holds from " in visitor.text
 
 
 def test_personal_data_is_handed_out_and_erased_once_the_person_is_gone(cloud: Cloud, customer: str) -> None:

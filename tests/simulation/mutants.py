@@ -440,6 +440,14 @@ MUTANTS = (
         alert_rules.due, "each > told", "each >= told",
     ),
     Mutant(
+        "a customer that can't be looked at is left out", "Alerts",
+        alerts._look_at, '_send([{"customer_id": customer_id}])', "pass",
+    ),
+    Mutant(
+        "a customer's document that nobody expected holds up its part", "Alerts",
+        alerts._look_at, "except Exception:", "except TemporarilyUnavailable:",
+    ),
+    Mutant(
         "who has no time left to look queues nothing", "Alerts",
         alerts._look_at_part, '_send([{"day": str(day), "shard": shard, "after": after}])', "pass",
     ),

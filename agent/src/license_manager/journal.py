@@ -1,7 +1,6 @@
 """The local operation log (A9): one JSON object a line in `log.jsonl`, trimmed to the days that the cloud names.
 
-Only a signed answer tells the time by which it is trimmed: a wall clock that is years ahead must not wipe it. How many
-days is not signed, so a week is always kept.
+Only a signed answer tells the time by which it is trimmed: a wall clock that is years ahead must not wipe it.
 
 It holds what was done, when, how it ended and through which site: no token, code, key or password.
 """
@@ -16,7 +15,7 @@ from .home import Home
 
 LOG_FILE = "log.jsonl"
 DEFAULT_RETENTION_DAYS = 365
-SHORTEST_RETENTION_DAYS = 7
+SHORTEST_RETENTION_DAYS = 1
 MOST_ENTRIES = 20_000
 LONGEST_DETAIL = 1000
 

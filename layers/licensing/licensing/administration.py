@@ -186,15 +186,23 @@ def set_log_retention(customer_id: str, days: int, by: Origin, now: datetime) ->
 
     Returns the retention as it is from now on; its ``shortening``, if any, is announced. Raises NotFound, RetentionError.
     """
-    told = operation(customer_id, by, "log.retention_changed", now, customer_id, days=days)
 
-    def change(account: Account) -> Account:
-        retention = retention_rules.change(account.customer.log_retention, days, now)
-        changed = account.customer.keeping_log(retention)
-        retention_mail.announce(account.customer, changed)
-        return replace(account, customer=changed)
+    def attempt() -> Retention:
+        before = _account(customer_id)
+        former = before.customer.log_retention
+        retention = retention_rules.change(former, days, now)
+        changed = before.customer.keeping_log(retention)
+        retention_mail.announce(before.customer, changed)
+        dropped = former.shortening if former.shortening and former.shortening.since > now else None
+        told = operation(
+            customer_id, by, "log.retention_changed", now, customer_id, days=days, days_before=former.in_force(now),
+            announced_before=dropped.days if dropped else None,
+            holds_from=(retention.shortening.since if retention.shortening else now).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        accounts.write(before, replace(before, customer=changed), catalogue(), recording(told))
+        return retention
 
-    return change_account(told, change).customer.log_retention
+    return tables.unraced(attempt)
 
 
 def release_installation(

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.transactions import TransactWrite
 
 from licensing import alert_mail, deployment, identity, webhooks
-from licensing.errors import LicensingError, TemporarilyUnavailable
+from licensing.errors import TemporarilyUnavailable
 from licensing.operations import operation, record_in
 from licensing.rules import alerts as rules
 from licensing.rules.alert_events import EventType, event
@@ -102,25 +102,30 @@ def _send(messages: list[dict[str, Any]]) -> None:
 def _look_at_part(day: date, shard: int, after: str, now: datetime, going_on: Callable[[], bool]) -> None:
     finder = _Finder(now)
     if shard == 0 and not after:
-        finder.find_signing_keys()
+        _look_at(VENDOR, finder)
     while page := accounts.customer_ids(shard, after, _CUSTOMERS_PER_PAGE):
         for customer_id in page:
             if not going_on():
                 _send([{"day": str(day), "shard": shard, "after": after}])
                 return
-            try:
-                finder.find(customer_id)
-            except LicensingError as error:
-                # It holds up nobody else, and ends in the dead-letter queue if it goes on like that.
-                logger.warning("customer_not_looked_at", customer_id=customer_id, code=error.code)
-                _send([{"customer_id": customer_id}])
+            _look_at(customer_id, finder)
             after = customer_id
     if len(store.close(day, shard, now)) == accounts.SHARDS:
         _send([{"compile": str(day), "after": ""}])
 
 
+def _look_at(customer_id: str, finder: "_Finder") -> None:
+    try:
+        finder.find(customer_id)
+    except Exception:
+        # Whatever it is (a document that nobody expected too), it holds up nobody else: it is tried again by itself, ends in the
+        # dead-letter queue if it goes on like that, and that raises AlertsUnsent.
+        logger.exception("customer_not_looked_at", customer_id=customer_id)
+        _send([{"customer_id": customer_id}])
+
+
 def find(customer_id: str, now: datetime) -> int:
-    """Claim what is due at a customer; returns how many alerts. Raises TemporarilyUnavailable."""
+    """Claim what is due at a customer, or at the vendor; returns how many alerts. Raises TemporarilyUnavailable."""
     return _Finder(now).find(customer_id)
 
 
@@ -144,14 +149,8 @@ class _Finder:
         return people.resellers()
 
     def find(self, customer_id: str) -> int:
-        """Claim what is due at a customer, in as many transactions as it takes."""
-        return self._all(lambda: self._attempt(customer_id))
-
-    def find_signing_keys(self) -> int:
-        """The same for the vendor's own."""
-        return self._all(self._attempt_signing_keys)
-
-    def _all(self, attempt: Callable[[], int]) -> int:
+        """Claim what is due at a customer, or of the vendor's own, in as many transactions as it takes."""
+        attempt = self._attempt_signing_keys if customer_id == VENDOR else lambda: self._attempt(customer_id)
         total = 0
         while found := tables.unraced(attempt):
             total += found
@@ -169,7 +168,7 @@ class _Finder:
         subjects = list(rules.subjects_of(account, states, since, self._catalogue))
         if imported := activation_keys.current(customer_id):
             at = datetime.fromtimestamp(imported.imported_at, UTC)
-            subjects.append(rules.activation_key(imported.key, at))
+            subjects.append(rules.activation_key(imported.key, at, customer.name))
         resellers = [self._resellers[each] for each in customer.reseller_ids if each in self._resellers]
 
         def finding(alerts: tuple[Alert, ...]) -> Finding:

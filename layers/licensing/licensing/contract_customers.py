@@ -173,7 +173,10 @@ class WindowSettings(Body):
 
 
 class AlertSettings(Body):
-    """When alerts are due (F7): days before an end, days of silence; after how many days a signing key is to be replaced."""
+    """When alerts are due (F7): days before an end, days of silence; after how many days a signing key is to be replaced.
+
+    The last day itself, the day after it, and a server's last day before it is blocked (10) are told whatever is said here.
+    """
 
     before: Annotated[list[Annotated[int, Field(strict=True, ge=0, le=365)]], Field(max_length=20)]
     silent: Annotated[list[Annotated[int, Field(strict=True, ge=1, le=60)]], Field(max_length=20)]

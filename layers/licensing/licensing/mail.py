@@ -3,7 +3,10 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from email.header import Header
+from email.headerregistry import Address
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from email.utils import formataddr
 from functools import lru_cache
 from typing import Any
@@ -27,6 +30,32 @@ _ORPHANED = timedelta(minutes=2)
 
 class NotYet(Exception):
     """Raised when what a message tells of is not written yet: the message is to be delivered again."""
+
+
+class _Policy(EmailPolicy):
+    """The default, with subject and sender folded by the older ``Header``: the newer code loses and doubles blanks between
+    encoded words (RFC 2047), and makes some that no parser can read.
+    """
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """A header as it is sent, with its line end."""
+        match name.lower():
+            case "subject":
+                text = str(value)
+                # Folded between words, a long first word would leave the first line empty, and the subject begin with a blank.
+                charset = None if text.isascii() and len(text) < _LINE - len("Subject: ") else "utf-8"
+                folded = Header(text, charset, header_name=name, maxlinelen=_LINE).encode(linesep=self.linesep)
+            case "from":
+                [address] = value.addresses
+                folded = _address(address.display_name, address.addr_spec, self.linesep)
+            case _:
+                return super().fold_binary(name, value)
+        return f"{name}: {folded}{self.linesep}".encode("ascii")
+
+
+#: Characters of a line with an encoded word, by RFC 2047.
+_LINE = 76
+_POLICY = _Policy()
 
 
 def queue(url: str, message: Mapping[str, Any]) -> None:
@@ -62,13 +91,13 @@ def compose(
     environment = _environment(chosen)
     told = {**facts, "vendor": vendor, "language": chosen}
     subject, _, text = environment.get_template(f"{template}.txt").render(told).partition("\n")
-    mail = EmailMessage()
+    mail = EmailMessage(policy=_POLICY)
     mail["Subject"] = " ".join(subject.split())
-    mail["From"] = sender(vendor)
+    mail["From"] = Address(vendor.name, addr_spec=deployment.mail_sender())
     mail["To"] = ", ".join(recipients)
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     mail.set_content(text.strip() + "\n")
-    html = environment.get_template(f"{template}.html").render({**told, "subject": subject.strip()})
+    html = environment.get_template(f"{template}.html").render({**told, "subject": " ".join(subject.split())})
     mail.add_alternative(html, subtype="html")
     return mail
 
@@ -87,7 +116,13 @@ def send(mail: EmailMessage, recipients: list[str], vendor: Vendor, tags: Mappin
 
 def sender(vendor: Vendor) -> str:
     """From whom e-mails come, with the vendor's name (RFC 2047 where it is not ASCII)."""
-    return formataddr((vendor.name, deployment.mail_sender()))
+    return _address(vendor.name, deployment.mail_sender())
+
+
+def _address(name: str, address: str, linesep: str = "") -> str:
+    if name.isascii():
+        return formataddr((name, address))
+    return f"{Header(name, 'utf-8', header_name='From', maxlinelen=_LINE).encode(linesep=linesep)} <{address}>"
 
 
 @lru_cache

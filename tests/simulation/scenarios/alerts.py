@@ -4,17 +4,18 @@ import email
 import email.policy
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from botocore.exceptions import BotoCoreError, ClientError
 from licensing import administration, alerts, loading
 from licensing.languages import language
 from licensing.store import alerts as store
-from licensing.store.accounts import LicenseItem
+from licensing.store import tables
+from licensing.store.accounts import CustomerItem, LicenseItem
 from licensing.store.alerts import DigestItem
 from licensing.store.operations import OperationItem
 
@@ -48,7 +49,8 @@ class _Work:
 
 class Alerts(Scenario):
     """Days on which the schedule runs twice, late or never, workers that die and get everything out of order and again, a clerk who
-    renews and a reader who unsubscribes: nothing is told twice, left out, told in bursts, or told of what was renewed.
+    renews, a reader who unsubscribes, and a customer whose document can't be worked with for a while: nothing is told twice, left
+    out, told in bursts, or told of what was renewed, and nobody else waits.
     """
 
     @classmethod
@@ -93,6 +95,8 @@ class Alerts(Scenario):
         self.actor("clerk", self.renew)
         if self.pick(2):
             self.actor("reader", self.unsubscribe)
+        if self.pick(2):
+            self.actor("vandal", self.spoil)
 
     # ── who acts ──
 
@@ -128,9 +132,12 @@ class Alerts(Scenario):
             idle = 0
             message = json.loads(self.in_hand[name])
             failed = False
+            # Who can't be worked with fails alone, never with a part.
+            alone: tuple[type[Exception], ...] = () if "shard" in message else (ZoneInfoNotFoundError,)
+            trouble = (*_TROUBLE, *alone)
             try:
-                self.ask(_brief(message), partial(self.serve, message, 1 + self.pick(8)), allowed=_TROUBLE)
-            except _TROUBLE:
+                self.ask(_brief(message), partial(self.serve, message, 1 + self.pick(8)), allowed=trouble)
+            except trouble:
                 failed = True
             if failed or self.pick(2, 0.05):
                 self.cloud.queue.append(Mail(self.in_hand[name], self.now.timestamp()))
@@ -156,6 +163,19 @@ class Alerts(Scenario):
         self.unsubscribed[address] = 0
         self.ask("unsubscribe", lambda: store.set_unsubscribed(address, ("expiry",)))
         self.unsubscribed[address] = self.simulation.steps
+
+    def spoil(self) -> None:
+        """Give a customer's document an unknown time zone, and mend it hours or days later."""
+        self.until_morning(self.pick(DAYS))
+        self.ask("spoil", lambda: self.set_time_zone("Mars/Olympus"))
+        self.pause(3600 * (1 + self.pick(48)))
+        self.ask("mend", lambda: self.set_time_zone(self.customers[_OTHER].time_zone))
+
+    def set_time_zone(self, name: str) -> None:
+        item = tables.find(CustomerItem, self.customers[_OTHER].customer_id, "PROFILE")
+        assert item
+        item.body = replace(item.body, time_zone=name)
+        tables.write(item.save)
 
     # ── a worker's work ──
 

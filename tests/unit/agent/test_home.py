@@ -214,10 +214,11 @@ def test_a_clock_that_is_ahead_does_not_wipe_the_log(site: Site) -> None:
     assert [entry["command"] for entry in journal.entries(site.home)] == ["activate", "validate"]
 
 
-def test_a_week_of_log_is_kept_whatever_an_unsigned_number_says(home: Home) -> None:
+@pytest.mark.parametrize(("days", "kept"), [(1, 2), (6, 7), (0, 2)])
+def test_log_is_trimmed_to_few_days_too_and_one_is_always_kept(home: Home, days: int, kept: int) -> None:
     for day in range(10, 20):
-        append(home, day, retention_days=1)
-    assert len(journal.entries(home)) == 8
+        append(home, day, retention_days=days)
+    assert [entry["detail"] for entry in journal.entries(home)] == [f"day {day}" for day in range(20 - kept, 20)]
 
 
 def test_log_follows_the_retention_of_the_last_answer(site: Site) -> None:

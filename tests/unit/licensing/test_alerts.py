@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from licensing.languages import language
 from licensing.rules import alerts as rules
 from licensing.rules.accounts import Account, Customer, Installation, License, OfflineGrant
+from licensing.rules.activation_keys import Key as ActivationKey
 from licensing.rules.alert_events import EVENT_TYPES, event
 from licensing.rules.alert_texts import what, what_to_do
 from licensing.rules.alerts import Alert, Finding, Group, People, Recipient, Subject
-from licensing.rules.key_set import Key, KeySet
+from licensing.rules.key_set import Key, KeySet, Use
 from licensing.rules.people import User
 from licensing.rules.reports import Report
 from licensing.rules.sequence import ServerState
@@ -109,9 +110,29 @@ def test_a_day_is_one_of_the_customer_s_calendar() -> None:
 def test_thresholds_are_the_vendor_s_to_set() -> None:
     days = AlertDays(before=(10, 90), silent=(5,))
     runs = daily(END - timedelta(days=100), END + timedelta(days=40))
-    assert [each.step for each in told_over(LICENSE, runs, days)] == [-90, -10, 1]
-    assert [each.step for each in told_over(SILENCE, runs, days)] == [5]
-    assert told_over(SILENCE, runs, AlertDays(silent=())) == []
+    assert [each.step for each in told_over(LICENSE, runs, days)] == [-90, -10, 0, 1]
+    assert [each.step for each in told_over(SILENCE, runs, days)] == [5, 10]
+
+
+@pytest.mark.parametrize("kind", ["license", "silence"])
+def test_what_must_be_known_is_told_whatever_the_vendor_sets(kind: Any) -> None:
+    subject = replace(LICENSE, kind=kind)
+    found = told_over(subject, daily(END - timedelta(days=100), END + timedelta(days=60)), AlertDays((), ()))
+    assert [each.step for each in found] == ([10] if kind == "silence" else [0, 1])
+    assert all(each.must_be_known for each in found)
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [("Nordljus Group", "Nordljus Group"), ("cus_01a2b3", "Nordljus Vård AB"), ("cus_other", "Nordljus Vård AB")],
+)
+def test_an_activation_key_is_known_by_a_name_and_machines_learn_its_group(group: str, name: str) -> None:
+    key = ActivationKey("key_1", "cus_01a2b3", group, 1, {}, TODAY, TODAY + timedelta(days=7), "UTC", at(TODAY))
+    subject = rules.activation_key(key, at(TODAY), "Nordljus Vård AB")
+    told = rules.due(subject, None, DAYS, at(TODAY))
+    assert told
+    assert what(told, english) == f"The activation key of {name} ends in 7 days, on {subject.day}."
+    assert event(finding("cus_01a2b3", told, to=()), told)[1]["key"] == {"key_id": "key_1", "group": group}
 
 
 @given(st.sets(st.integers(0, 130)), st.booleans())
@@ -399,6 +420,14 @@ def test_an_event_keeps_its_id_and_another_has_another() -> None:
     }
     assert len(ids) == 6
     assert rules.event_id("cus_1", alert(-14)) == rules.event_id("cus_1", replace(alert(-14), days=-12))
+
+
+@pytest.mark.parametrize("use", get_args(Use))
+def test_a_signing_key_says_what_it_signs(use: Any) -> None:
+    told = replace(alert(0, "signing_key"), name=use)
+    said = {what(told, language(tag).text) for tag in ("en", "it", "es", "pt-BR", "sv")}
+    assert len(said) == 5
+    assert f"for {use} is due" not in what(told, english)
 
 
 def test_a_sentence_that_ends_with_a_company_s_name_has_one_full_stop() -> None:

@@ -47,6 +47,15 @@ _ENDS: Mapping[AlertKind, tuple[str, str, str, str]] = {
     ),
 }
 
+#: What a signing key signs, by its use.
+_SIGNED: Mapping[str, str] = {
+    "server": mark("server tokens"),
+    "file": mark("offline licenses"),
+    "key": mark("activation keys"),
+    "seat": mark("seats"),
+    "seal": mark("seals of the operation log"),
+}
+
 
 def what(alert: Alert, say: Say) -> str:
     """What is the matter."""
@@ -63,7 +72,8 @@ def what(alert: Alert, say: Say) -> str:
         )  # fmt: skip
     later, tomorrow, today, over = _ENDS[alert.kind]
     text = over if alert.days > 0 else today if alert.days == 0 else tomorrow if alert.days == -1 else later
-    return say(text, name=alert.name, days=-alert.days, day=alert.day, care=alert.facts.get("care", ""))
+    name = say(_SIGNED[alert.name]) if alert.kind == "signing_key" else alert.name
+    return say(text, name=name, days=-alert.days, day=alert.day, care=alert.facts.get("care", ""))
 
 
 def what_to_do(alert: Alert, group: Group, say: Say) -> str:

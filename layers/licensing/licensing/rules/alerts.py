@@ -81,16 +81,19 @@ class Alert:
 
 
 def steps(kind: AlertKind, days: AlertDays) -> tuple[int, ...]:
-    """All steps of a kind, in time: those of the settings, and for what ends the day after it."""
+    """All steps of a kind, in time: those of the settings, and, whatever they say, those that must be known.
+
+    These are for what ends its last day and the day after it, for a silent server its last day before it is blocked.
+    """
     if kind == "silence":
-        return tuple(sorted(set(days.silent)))
-    return (*sorted({-before for before in days.before}), ENDED)
+        return tuple(sorted({*days.silent, GRACE_DAYS}))
+    return (*sorted({0, *(-before for before in days.before)}), ENDED)
 
 
 def due(subject: Subject, told: int | None, days: AlertDays, now: datetime) -> Alert | None:
     """The step to be told now, if any. ``told`` is the last one that was, of this subject and day."""
     today, all_steps = local_date(now, subject.time_zone), steps(subject.kind, days)
-    if not all_steps or is_old(subject.day, all_steps, today):
+    if is_old(subject.day, all_steps, today):
         return None
     open_steps = [
         each
@@ -129,7 +132,7 @@ def urgency(alert: Alert) -> tuple[int, str]:
 def remembered(told: Mapping[str, int], subjects: Iterable[Subject], days: AlertDays, now: datetime) -> dict[str, int]:
     """What was told, without what can't be due again: of other days, long ago."""
     current = {each.key for each in subjects}
-    longest = timedelta(days=max((*days.silent, ENDED))) + NEWS
+    longest = timedelta(days=max(*steps("silence", days), ENDED)) + NEWS
     # A day of slack, since the calendars of the world differ by one.
     oldest = str(now.date() - longest - timedelta(days=1))
     return {key: step for key, step in told.items() if key in current or key.rpartition("#")[2] >= oldest}
@@ -188,10 +191,12 @@ def subjects_of(
             yield Subject("silence", key, name, state.report.hostname, local_date(state.validated_at, of), of)
 
 
-def activation_key(key: ActivationKey, imported_at: datetime) -> Subject:
-    """The key that a customer imported last (C11)."""
+def activation_key(key: ActivationKey, imported_at: datetime, customer_name: str) -> Subject:
+    """The key that a customer imported last (C11). It is known by its group, or where that has no name by the customer's."""
     since, facts = local_date(imported_at, key.time_zone), {"group": key.group}
-    return Subject("activation_key", key.key_id, key.group, "", key.last_day, key.time_zone, since, facts)
+    # A group that the vendor did not name is called by a customer's id.
+    name = customer_name if key.group.startswith("cus_") else key.group
+    return Subject("activation_key", key.key_id, name, "", key.last_day, key.time_zone, since, facts)
 
 
 def signing_keys(key_set: KeySet, days: AlertDays) -> Iterator[Subject]:

@@ -74,7 +74,7 @@ ACTIONS: Mapping[str, str] = {
     "webhook.secret_rotated": mark("Webhook's secret replaced"),
     "webhook.tested": mark("Webhook tested"),
     "webhook.deleted": mark("Webhook deleted"),
-    "alert.raised": mark("Alert sent"),
+    "alert.raised": mark("Alert to be sent"),
     "alert.preferences_changed": mark("Alert preferences changed"),
     "log.retention_changed": mark("Retention of the log changed"),
     "log.cut": mark("Old operations deleted"),
@@ -100,4 +100,42 @@ ACTORS: Mapping[ActorKind, str] = {
     "vendor": mark("vendor"),
     "schedule": mark("schedule"),
     "anyone": mark("not known"),
+}
+
+#: From the name of a detail to what people call it. One that is not here is shown as it is.
+DETAILS: Mapping[str, str] = {
+    "day": mark("day"),
+    "entries": mark("operations"),
+    "kind": mark("kind"),
+    "of": mark("concerns"),
+    "threshold": mark("threshold in days"),
+    "passed_over": mark("passed over"),
+    "recipients": mark("recipients"),
+    "days": mark("days kept"),
+    "days_before": mark("days kept before"),
+    "announced_before": mark("announced before"),
+    "holds_from": mark("holds from"),
+    "name": mark("name"),
+    "hostname": mark("host name"),
+    "number": mark("number"),
+    "roles": mark("roles"),
+    "until": mark("until"),
+    "since": mark("since"),
+    "changes": mark("changes"),
+    "changed": mark("changed"),
+    "reason": mark("reason"),
+    "last_day": mark("last day"),
+    "companies": mark("companies"),
+    "peak": mark("peak"),
+}
+
+#: What alerts are about, by the ``kind`` of ``alert.raised``.
+KINDS: Mapping[str, str] = {
+    "license": mark("license"),
+    "trial": mark("trial"),
+    "care": mark("support plan"),
+    "activation_key": mark("activation key"),
+    "offline_license": mark("offline license"),
+    "silence": mark("silent server"),
+    "signing_key": mark("signing key"),
 }
