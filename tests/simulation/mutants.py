@@ -372,7 +372,7 @@ MUTANTS = (
     Mutant(
         "a key is imported again by each repeat", "ActivationKeys",
         activation_keys.import_key,
-        "    if imported is None or imported.key.key_id != key.key_id:\n        _require", "    if True:\n        _require",
+        "    if imported is None or imported.key.key_id != key.key_id:\n        with", "    if True:\n        with",
     ),
     Mutant(
         "a key is imported, and its pools are left to whoever comes", "Seats",

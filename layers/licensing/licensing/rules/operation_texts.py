@@ -106,6 +106,8 @@ ACTORS: Mapping[ActorKind, str] = {
 DETAILS: Mapping[str, str] = {
     "day": mark("day"),
     "entries": mark("operations"),
+    "sealed": mark("operations when it was sealed"),
+    "unsubscribed": mark("does without"),
     "kind": mark("kind"),
     "of": mark("concerns"),
     "threshold": mark("threshold in days"),
