@@ -206,7 +206,7 @@ class Unlocking(Scenario):
             orders.unlock_by_link(self.secret, f" {_NUMBER.lower()} ", self.now, OPERATOR)
             self.check()
             must(self.order.unlocked_at, "an order can't be unlocked")
-        told = [row.action for row in self.cloud.rows(OperationItem) if row.action.startswith("order.")]
+        told = [row.action for row in self.cloud.rows(OperationItem) if (row.action or "").startswith("order.")]
         for action, done in (("unlocked", self.order.unlocked_at), ("cancelled", self.order.cancelled_at)):
             count = told.count(f"order.{action}")
             must(count == (done is not None), f"order.{action} is told {count} times")
