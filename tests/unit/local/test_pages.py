@@ -203,7 +203,7 @@ def test_a_schedule_is_run_by_its_button_and_the_page_tells_what_came_of_it(
     answer = client.post("/local/schedules/CleanLogs/run", headers=own)
     assert (answer.status_code, answer.headers["location"]) == (303, "/local/schedules#CleanLogs")
     told = readable(client.get("/local/schedules", headers=PAGE).text)
-    assert re.search(r"Last run here 2027-03-01 12:00:\d\d UTC Result Done; queued: 16; DaysSealed: [1-9]", told)
+    assert re.search(r"Last run here 2027-03-01 12:00:\d\d UTC Result Done; queued: [0-9]+; DaysSealed: [1-9]", told)
 
     def fail(function: Function, event: object) -> None:
         raise FunctionFailed("Tidy: ValueError: <no>")
