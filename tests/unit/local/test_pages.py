@@ -188,6 +188,7 @@ def readable(page: str) -> str:
 
 
 def test_the_schedules_page_says_what_each_does_when_and_that_it_has_not_run(client: httpx.Client) -> None:
+    client.post("/local/reset")
     page = client.get("/local/schedules", headers=PAGE)
     text = readable(page.text)
     assert "Seals and cleans the operation logs of all customers." in text
