@@ -167,6 +167,7 @@ def test_a_look_that_stops_says_where_to_go_on_and_misses_nothing(
 
 
 def test_shortening_the_retention_is_announced_and_can_be_taken_back(cloud: Cloud, customer: str) -> None:
+    cloud.stack.clock.stop()
     path, caller = f"/v1/customers/{customer}/log-retention", Caller(cloud, GIULIA)
     since = f"{cloud.now + timedelta(days=7):%Y-%m-%dT%H:%M:%S}"
     answer = caller.call("PUT", path, {"days": 30}).json()
