@@ -44,6 +44,8 @@ WITHOUT_SIGN_IN = set(re.findall(r"`(\w+ /portal\S*)`", DOCUMENT.partition("With
 CALLERS = [MARTA, PAOLO, GIULIA, ENRICO, CAMILA, RAFAEL]
 STRANGERS = {CAMILA, RAFAEL}
 TAX_ID_OF_RAFAEL = "BR12345678000195"
+#: Another company of the group.
+SECOND = "BR11222333000181"
 
 _INVITE = {"email": "anna@officinelombarde.example", "roles": ["contract_owner"]}
 _CUSTOMER = {"name": "Acme", "tax_id": "FR40303265045", "country": "FR", "time_zone": "Europe/Paris"}
@@ -99,14 +101,14 @@ BODIES: dict[str, Any] = {
     "POST /v1/keys/preview": lambda values: {"customer_id": values["customer_id"], "text": values["text"]},
     "POST /v1/keys/import": lambda values: {"preview_id": values["preview_id"], "confirm": True},
     "POST /v1/keys/renewal-requests": lambda values: {"customer_id": values["customer_id"]},
-    "POST /v1/customers/{customer_id}/companies": {"tax_id": "BR12345678000195", "name": "Officine Brasil"},
+    "POST /v1/customers/{customer_id}/companies": {"tax_id": SECOND, "name": "Officine Brasil"},
     "PATCH /v1/customers/{customer_id}/companies/{tax_id}": {"name": "Officine"},
     "POST /portal/customers/{customer_id}/keys/preview": lambda values: {"key": values["text"]},
     "POST /portal/customers/{customer_id}/keys/import": lambda values: {
         "preview_id": values["preview_id"], "reset_peak": "no",
     },
     "POST /portal/customers/{customer_id}/keys/companies": {
-        "do": "create", "tax_id": "BR12345678000195", "name": "Officine Brasil",
+        "do": "create", "tax_id": SECOND, "name": "Officine Brasil",
     },
     "POST /portal/customers/{customer_id}/keys/new": {
         "companies": f"{TAX_ID} Officine", "concurrent": "erp 6", "days": "365", "lease_seconds": "600", "borrow_days": "30",
@@ -260,7 +262,7 @@ def world(cloud: Cloud, route: str) -> World:
 
 
 def with_a_key(
-    customer_id: str, cloud: Cloud, tax_id: str = TAX_ID, more: tuple[str, ...] = (TAX_ID_OF_RAFAEL,)
+    customer_id: str, cloud: Cloud, tax_id: str = TAX_ID, more: tuple[str, ...] = (SECOND,)
 ) -> dict[str, str]:
     """A key that is imported, one that is not yet, a company, and somebody on a seat."""
     today = cloud.now.date()

@@ -237,6 +237,22 @@ def test_a_key_is_not_issued_for_what_is_no_tax_id(cloud: Cloud, customer_id: st
     assert len(activation_keys.issued(customer_id)) == before
 
 
+def test_no_two_customers_keys_name_one_company(cloud: Cloud, customer_id: str) -> None:
+    other = accounts.find_by_tax_id("ESA58818501")
+    assert other
+    hotel = {"ESA58818501": "Hotel", SECOND: "Officine Brasil"}
+    issue(cloud, customer_id)
+    with pytest.raises(KeyMixedGroups):
+        issue(cloud, other, companies=hotel)
+    issue(cloud, customer_id, companies={TAX_ID: "Officine Lombarde"})
+    with pytest.raises(KeyMixedGroups):  # claimed a moment ago: a key that names it may be on its way
+        issue(cloud, other, companies=hotel)
+    cloud.stack.clock.advance(timedelta(minutes=6))
+    assert issue(cloud, other, companies=hotel).key.companies == hotel
+    with pytest.raises(KeyMixedGroups):
+        issue(cloud, customer_id)
+
+
 def test_a_key_is_not_issued_for_companies_of_another_group(cloud: Cloud, customer_id: str) -> None:
     other = accounts.find_by_tax_id("ESA58818501")
     assert other

@@ -16,7 +16,7 @@ from tests.support.cloud import TAX_ID, Cloud, Server, problem
 from tests.support.seats import Pool, Station, concurrent_pool, crowd
 from tests.support.visitor import ENRICO, GIULIA, MARTA, PAOLO, RAFAEL, Caller
 
-SECOND = "ESB46102372"
+SECOND = "ESA28015865"
 RAFAEL_S = "BR12345678000195"
 
 

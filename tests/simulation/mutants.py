@@ -417,7 +417,7 @@ MUTANTS = (
     ),
     Mutant(
         "a company of another group is named", "ActivationKeys",
-        activation_keys._with_another_group, "if owner != customer_id", "if False",
+        activation_keys._claim, "if owner != customer_id and", "if False and",
     ),
     Mutant(
         "a repeat resets the peak again", "ActivationKeys",

@@ -5,7 +5,7 @@ Importing is one write that makes it the current key, with all its companies; it
 uses them next.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -112,16 +112,15 @@ def _nothing_more(transaction: TransactWrite, issued: IssuedKey) -> None:
 def issue(customer_id: str, terms: Terms, by: Origin, now: datetime, also: AlsoKey = _nothing_more) -> IssuedKey:
     """Issue a key: signed, kept, and due for renewal before its end.
 
-    Raises NotFound, TaxIdInvalid, KeyMixedGroups where a company has a key of its own, and InvalidRequest where the companies are
-    too many for one key.
+    Raises NotFound, TaxIdInvalid, KeyMixedGroups where a company is in another group, and InvalidRequest where they are too many
+    for one key.
     """
     deployment.require_home_site()
     customer = accounts.get_customer(customer_id)
     if customer is None or customer.deleted:
         raise NotFound
     companies = {normalize(tax_id): name for tax_id, name in terms.companies.items()}
-    if foreign := _with_another_group(companies, customer_id):
-        raise KeyMixedGroups(tax_ids=", ".join(foreign))
+    tables.unraced(lambda: _claim(companies, customer_id, now))
 
     def attempt() -> IssuedKey:
         before = store.issued(customer_id)
@@ -147,9 +146,38 @@ def issue(customer_id: str, terms: Terms, by: Origin, now: datetime, also: AlsoK
     return tables.unraced(attempt)
 
 
-def _with_another_group(tax_ids: Iterable[str], customer_id: str) -> list[str]:
-    owners = {tax_id: owner for tax_id, owner in accounts.find_by_tax_ids(tax_ids).items() if owner != customer_id}
-    return sorted(tax_id for tax_id, owner in owners.items() if store.issued(owner))
+#: A claim that is so young counts although no key of its customer names the company yet: the key is being issued.
+_BEING_ISSUED = timedelta(minutes=5)
+
+
+def _claim(tax_ids: Collection[str], customer_id: str, now: datetime) -> None:
+    """Take companies into a customer's group. Raises KeyMixedGroups for those that another customer's newest key names, and
+    for those that are customers with keys of their own.
+    """
+    owners = accounts.find_by_tax_ids(tax_ids)
+    foreign = [tax_id for tax_id, owner in owners.items() if owner != customer_id and store.issued(owner)]
+    taken = [] if foreign else store.claim_members(customer_id, tax_ids, _epoch(now))
+    foreign += [each for each in taken if not _left(each, customer_id, now)]
+    if foreign:
+        raise KeyMixedGroups(tax_ids=", ".join(sorted(foreign)))
+    if taken:  # the others of their parts are not claimed yet
+        raise tables.ConditionFailed
+
+
+def _left(tax_id: str, customer_id: str, now: datetime) -> bool:
+    """Whether a company has left the group that it was in, and is taken over."""
+    known = store.member(tax_id)
+    if known is None or now.timestamp() - known.at < _BEING_ISSUED.total_seconds():
+        return False
+    newest = store.issued(known.customer_id)[-1:]
+    if any(tax_id in each.key.companies and each.key.phase(now) != "ended" for each in newest):
+        return False
+    store.take_member_over(tax_id, known, customer_id, _epoch(now))
+    return True
+
+
+def _epoch(now: datetime) -> int:
+    return int(now.timestamp())
 
 
 def _issue(key: Key, renews: Key | None, by: Origin, now: datetime, also: AlsoKey = _nothing_more) -> IssuedKey:

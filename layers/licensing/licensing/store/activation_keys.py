@@ -3,6 +3,7 @@
 A key with all its companies is one item, so that importing it is one write, however many companies it names.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -60,6 +61,13 @@ class CompaniesItem(Item, discriminator="companies"):
     """How many companies were set up, so that the quota is a condition."""
 
     how_many = NumberAttribute()
+
+
+class MemberItem(Item, discriminator="group_member"):
+    """Which customer's keys name a company, so that no two do. It counts while that customer's newest key names it."""
+
+    customer_id = UnicodeAttribute()
+    at = NumberAttribute()
 
 
 class DueItem(Expiring, discriminator="key_due"):
@@ -196,6 +204,57 @@ def due(day: date) -> list[tuple[str, str]]:
 
 def _due(day: date) -> str:
     return f"KEYDUE#{day.isoformat()}"
+
+
+# ── groups ──
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A company in a customer's group, since a time (epoch seconds)."""
+
+    customer_id: str
+    at: int
+
+
+_PART = 100
+
+
+def _member(tax_id: str) -> tuple[str, str]:
+    return f"KEYS#MEMBER#{tax_id}", "MEMBER"
+
+
+def claim_members(customer_id: str, tax_ids: Iterable[str], now: int) -> list[str]:
+    """Take companies into a customer's group; returns those that are in another. Of a part of a hundred all are taken or none."""
+    taken: list[str] = []
+    mine = MemberItem.pk.does_not_exist() | (MemberItem.customer_id == customer_id)
+    companies = list(tax_ids)
+    for start in range(0, len(companies), _PART):
+        part = companies[start : start + _PART]
+
+        def fill(transaction: TransactWrite, part: list[str] = part) -> None:
+            for tax_id in part:
+                item = MemberItem(*_member(tax_id), customer_id=customer_id, at=now)
+                transaction.save(item, condition=mine)
+
+        try:
+            tables.transact(fill)
+        except tables.ConditionFailed as error:
+            taken += [part[place] for place in sorted(error.failed)]
+    return taken
+
+
+def member(tax_id: str) -> Member | None:
+    """Whose group a company is in, as far as is known."""
+    item = tables.find(MemberItem, *_member(tax_id))
+    return Member(item.customer_id, int(item.at)) if item else None
+
+
+def take_member_over(tax_id: str, known: Member, customer_id: str, now: int) -> None:
+    """Take a company over from a group that does not name it any more. Raises ConditionFailed where that changed."""
+    item = MemberItem(*_member(tax_id), customer_id=customer_id, at=now)
+    unchanged = (MemberItem.customer_id == known.customer_id) & (MemberItem.at == known.at)
+    tables.write(lambda: item.save(condition=unchanged))
 
 
 # ── previews ──
