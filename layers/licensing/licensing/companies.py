@@ -43,8 +43,10 @@ def create(
 
 def admit(key: Key, tax_id: str, by: Origin, now: datetime) -> None:
     """Let a company that the key names work (C2): where the key has a quota of companies, one that was not set up is set up
-    now. Raises CompanyLimitReached.
+    now. Raises CompanyLimitReached, KeyForeignCompany.
     """
+    if tax_id not in key.companies:
+        raise KeyForeignCompany(tax_id=tax_id)
     if key.company_quota is None or store.has_company(key.customer_id, tax_id):
         return
     with suppress(CompanyExists):
