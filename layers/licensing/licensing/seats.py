@@ -732,7 +732,14 @@ def open_pool(pool: Pool, now: datetime) -> None:
     """Make a pool, or bring it in line with new terms: it grows at once; reduced, present holders finish, and nobody is seated
     until use is below the new capacity (C5). Interrupted, a repeat completes it, as does whoever uses the pool next.
     """
-    _unraced(lambda: _configure(store.get_pool(pool.pool_id), pool, now))
+
+    def attempt() -> None:
+        state = store.get_pool(pool.pool_id)
+        # Read after the pool: another key may have been imported since ours was, and its pool must not go back.
+        imported = activation_keys.current(pool.customer_id) if pool.key_id else None
+        _configure(state, imported.key.pool(pool.application) if imported else pool, now)
+
+    _unraced(attempt)
     settle(pool.pool_id, now)
 
 
