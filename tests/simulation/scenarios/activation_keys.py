@@ -270,7 +270,7 @@ class ActivationKeys(Scenario):
             recently = self.recently()
             caller = stations.by_server_token(self.token, now)
             try:
-                seats.lease(caller, body, now)
+                _, new = seats.lease(caller, body, now)
             except SeatLimitReached:
                 raise
             except CompanyLimitReached as refusal:
@@ -288,7 +288,9 @@ class ActivationKeys(Scenario):
                 )
             else:
                 names = any(
-                    company in key.companies and application in key.concurrent and key.phase(now) == "in_force"
+                    company in key.companies
+                    and (application in key.concurrent or not new)  # who is in may finish
+                    and key.phase(now) == "in_force"
                     for key in [*recently, self.current.key]
                 )
                 must(names, "a company is seated that no key names")
