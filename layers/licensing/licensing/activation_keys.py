@@ -156,7 +156,7 @@ def _claim(tax_ids: Collection[str], customer_id: str, now: datetime) -> None:
     """
     owners = accounts.find_by_tax_ids(tax_ids)
     foreign = [tax_id for tax_id, owner in owners.items() if owner != customer_id and store.issued(owner)]
-    taken = [] if foreign else store.claim_members(customer_id, tax_ids, _epoch(now))
+    taken = [] if foreign else store.claim_members(customer_id, tax_ids, pools.epoch(now))
     foreign += [each for each in taken if not _left(each, customer_id, now)]
     if foreign:
         raise KeyMixedGroups(tax_ids=", ".join(sorted(foreign)))
@@ -172,12 +172,8 @@ def _left(tax_id: str, customer_id: str, now: datetime) -> bool:
     newest = store.issued(known.customer_id)[-1:]
     if any(tax_id in each.key.companies and each.key.phase(now) != "ended" for each in newest):
         return False
-    store.take_member_over(tax_id, known, customer_id, _epoch(now))
+    store.take_member_over(tax_id, known, customer_id, pools.epoch(now))
     return True
-
-
-def _epoch(now: datetime) -> int:
-    return int(now.timestamp())
 
 
 def _issue(key: Key, renews: Key | None, by: Origin, now: datetime, also: AlsoKey = _nothing_more) -> IssuedKey:
@@ -360,7 +356,7 @@ def import_key(customer_id: str, preview_id: str, by: Origin, now: datetime, *, 
         if version != (imported.version if imported else 0):
             raise PreviewStale
         try:
-            store.put_current(key, version, int(now.timestamp()), recording(told))
+            store.put_current(key, version, pools.epoch(now), recording(told))
         except tables.ConditionFailed as error:
             imported = store.current(customer_id)
             if imported is None or imported.key.key_id != key.key_id:
@@ -450,7 +446,7 @@ def _renew_if_due(customer_id: str, key_id: str, notify: Notify, now: datetime) 
     if due.key.last_day - due.key.first_day <= timedelta(days=rules.PREPARED_BEFORE):
         return False  # a trial: it has hardly begun
     notify(_renewal(due, keys, _SCHEDULE, now))
-    store.set_told(due.key, int(now.timestamp()))
+    store.set_told(due.key, pools.epoch(now))
     return True
 
 
@@ -485,5 +481,5 @@ def request_renewal(customer_id: str, by: Origin, now: datetime, notify: Notify)
 
     renewal, renewed = tables.unraced(attempt)
     notify(renewal)
-    store.set_told(renewed, int(now.timestamp()))
+    store.set_told(renewed, pools.epoch(now))
     return renewal.key

@@ -74,7 +74,7 @@ def record(pool_id: str, changes: Sequence[Change], now: datetime) -> None:
 def _tell(pool: Pool, action: str, station: str, entry: Entry, at: int, now: datetime) -> None:
     """An entry of the operation log, the same however often it is told."""
     moment = datetime.fromtimestamp(at, UTC)
-    by = Origin("server", pool.installation_id, entry.who.user_code or entry.who.os_user)
+    by = Origin("server", pool.installation_id, entry.who.name)
     told = operations.operation(
         pool.customer_id, by, action, moment, pool.pool_id, application=pool.application, terminal=entry.who.terminal,
         session=entry.who.session, seconds=at - entry.since, modules=", ".join(_modules(entry)),
@@ -212,7 +212,7 @@ def _tell_denials(pool_id: str, refusals: Sequence[Refusal], now: datetime) -> N
         return
     pool, first, last = state.pool, refusals[-1], refusals[0]
     times = sorted(at for each in refusals for at in each.times)
-    names = [each.who.user_code or each.who.os_user for each in refusals]
+    names = [each.who.name for each in refusals]
     by = Origin("server", pool.installation_id, ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else ""))
     moment = datetime.fromtimestamp(times[-1], UTC)
     told = operations.operation(

@@ -152,7 +152,7 @@ def _admit(caller: Caller, tax_id: str, who: Who, now: datetime) -> None:
     key = _key_of(caller.customer_id, now)
     if key is None or (admitted is not None and abs(now - admitted) < _CACHED):
         return
-    companies.admit(key.key, tax_id, Origin("server", caller.installation_id, who.user_code or who.os_user), now)
+    companies.admit(key.key, tax_id, Origin("server", caller.installation_id, who.name), now)
     _make_room(_admitted)
     _admitted[caller.customer_id, tax_id] = now
 
@@ -180,7 +180,7 @@ def _seat(state: PoolState, station: str, ask: Ask, at: int) -> Seated:
         apart = store.get_support(pool_id)
         place = rules.lease(apart, station, ask, at)
         if place and not (place.new and waits > 0):
-            logger.info("support_access", pool_id=pool_id, user=ask.who.user_code or ask.who.os_user, new=place.new)
+            logger.info("support_access", pool_id=pool_id, user=ask.who.name, new=place.new)
             if place.new:
                 store.put_seats(pool_id, [place.segment], at, apart=segment)
             else:
@@ -418,7 +418,7 @@ def force_release(customer_id: str, pool_id: str, seat: str, by: Origin, now: da
             raise SeatBorrowed(until=_time(entry.until).isoformat())
         after = rules.close(segment, named.station, named.generation, None, at)
         told = operation(
-            customer_id, by, "seat.released", now, pool_id, user=entry.who.user_code or entry.who.os_user,
+            customer_id, by, "seat.released", now, pool_id, user=entry.who.name,
             terminal=entry.who.terminal, session=entry.who.session,
         )  # fmt: skip
         if after:
@@ -497,7 +497,7 @@ def _of_seat(
     pool: Pool, entry: rules.Entry, action: str, caller: Caller, by: Origin, now: datetime, **details: str
 ) -> Operation:
     who = entry.who
-    server = by.as_server(caller.installation_id, who.user_code or who.os_user)
+    server = by.as_server(caller.installation_id, who.name)
     return operation(
         pool.customer_id, server, action, now, pool.pool_id, application=pool.application, terminal=who.terminal,
         session=who.session, **details,

@@ -49,6 +49,11 @@ class Who(NamedTuple):
     session: str
     user_code: str
 
+    @property
+    def name(self) -> str:
+        """By what people know who sits there: the user code, or the operating-system user where there is none."""
+        return self.user_code or self.os_user
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -153,7 +158,7 @@ class Pool:
 
     def is_support(self, who: Who) -> bool:
         """Whether this is one of the support users (C6): by user code, or by operating-system user where there is none."""
-        name = (who.user_code or who.os_user).casefold()
+        name = who.name.casefold()
         return any(
             name.startswith(known[:-1].casefold()) if known.endswith("*") else name == known.casefold()
             for known in self.support
