@@ -389,7 +389,7 @@ MUTANTS = (
     ),
     Mutant(
         "any company is seated", "ActivationKeys",
-        seats.lease, "if tax_id not in pool.companies:", "if False:",
+        companies.admit, "if tax_id not in key.companies:", "if False:",
     ),
     Mutant(
         "a key that has ended goes on", "ActivationKeys",
@@ -418,6 +418,10 @@ MUTANTS = (
     Mutant(
         "a company of another group is named", "ActivationKeys",
         activation_keys._claim, "if owner != customer_id and", "if False and",
+    ),
+    Mutant(
+        "a company that another group's key names is named", "ActivationKeys",
+        key_store.claim_members, "condition=mine", "condition=None",
     ),
     Mutant(
         "a repeat resets the peak again", "ActivationKeys",

@@ -96,7 +96,7 @@ class _Seen:
 _pools: dict[str, _Seen] = {}
 _views: dict[str, _View] = {}
 _keys: dict[str, tuple[datetime, activation_keys.Imported | None]] = {}
-#: When a company, by customer and tax id, was last found to be set up.
+#: When a company, by key and tax id, was last admitted.
 _admitted: dict[tuple[str, str], datetime] = {}
 
 
@@ -124,12 +124,12 @@ def lease(caller: Caller, body: contract.SeatRequest, now: datetime) -> tuple[co
     state = _usable(caller, body.pool_id, now)
     pool = state.pool
     tax_id = normalize(body.company_tax_id)
-    if tax_id not in pool.companies:
-        raise KeyForeignCompany(tax_id=tax_id)
     at = store.epoch(now)
     who = Who(body.os_user, body.terminal, body.session, body.user_code)
     if pool.key_id:
         _admit(caller, tax_id, who, now)
+    elif tax_id not in pool.companies:
+        raise KeyForeignCompany(tax_id=tax_id)
     instance = rules.instance(body.module, body.instance)
     ask = Ask(who, rules.company(tax_id), body.module, instance, pool.lease_until(now))
 
@@ -148,13 +148,16 @@ def lease(caller: Caller, body: contract.SeatRequest, now: datetime) -> tuple[co
 
 
 def _admit(caller: Caller, tax_id: str, who: Who, now: datetime) -> None:
-    admitted = _admitted.get((caller.customer_id, tax_id))
-    key = _key_of(caller.customer_id, now)
-    if key is None or (admitted is not None and abs(now - admitted) < _CACHED):
+    current = _key_of(caller.customer_id, now)
+    if current is None:
+        raise KeyMissing
+    key = current.key
+    admitted = _admitted.get((key.key_id, tax_id))
+    if admitted is not None and abs(now - admitted) < _CACHED:
         return
-    companies.admit(key.key, tax_id, Origin("server", caller.installation_id, who.name), now)
+    companies.admit(key, tax_id, Origin("server", caller.installation_id, who.name), now)
     _make_room(_admitted)
-    _admitted[caller.customer_id, tax_id] = now
+    _admitted[key.key_id, tax_id] = now
 
 
 def _shared(state: PoolState, secret: str, ask: Ask, at: int) -> Seated | None:

@@ -45,7 +45,7 @@ from tests.simulation.scenario import OPERATOR, Scenario, activated, posted, rea
 from tests.simulation.scenarios.seats import SeatLaw
 from tests.simulation.simulator import must
 
-_SECOND, _THIRD, _OTHERS = "SE5565678900", "ESA58818501", "IT00484960588"
+_SECOND, _THIRD, _OTHERS, _THEIRS = "SE5565678900", "ESA58818501", "IT00484960588", "IT00159560366"
 _COMPANIES = (TAX_ID, _SECOND, _THIRD)
 _APPLICATIONS = ("erp", "pos")
 #: For so long (seconds) a process goes by the key that it read, and so long a request takes at most.
@@ -99,7 +99,7 @@ class ActivationKeys(Scenario):
         loading.load({"customers": [stranger]}, now)
         theirs = administration.find_account(_OTHERS).customer.customer_id
         foreign = activation_keys.issue(
-            theirs, Terms({_OTHERS: "Fonderie"}, date(2026, 11, 1), date(2027, 10, 31), {"erp": 9}), OPERATOR, now
+            theirs, Terms({_THEIRS: "Presse"}, date(2026, 11, 1), date(2027, 10, 31), {"erp": 9}), OPERATOR, now
         )
         for owner, key in ((theirs, foreign), (customer.customer_id, keys[0])):
             shown = activation_keys.preview(owner, key.text, now)
@@ -204,7 +204,8 @@ class ActivationKeys(Scenario):
             pass
         else:
             must(False, "another customer's key is shown")
-        terms = Terms({TAX_ID: "Officine", _OTHERS: "Fonderie"}, date(2026, 11, 1), date(2027, 10, 31))
+        named = (_OTHERS, _THEIRS)[self.pick(2)]  # the customer itself, or who is in its group
+        terms = Terms({TAX_ID: "Officine", named: "Fonderie"}, date(2026, 11, 1), date(2027, 10, 31))
         try:
             self.ask("issue", lambda: activation_keys.issue(self.customer_id, terms, OPERATOR, self.now))
         except KeyMixedGroups:
