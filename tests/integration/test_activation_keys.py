@@ -333,6 +333,19 @@ def test_a_seat_is_over_once_the_key_does_not_name_its_company(cloud: Cloud, ser
     assert problem(station.heartbeat()) == (410, "SEAT_LOST")
 
 
+def test_a_company_that_was_admitted_a_moment_ago_is_refused_once_another_key_is_current(
+    cloud: Cloud, server: Server, customer_id: str
+) -> None:
+    take(cloud, customer_id, issue(cloud, customer_id))
+    pool = key_pool(cloud, server, customer_id)
+    assert Station(pool).lease().status_code == 201
+    pool.pass_seconds(30)
+    assert Station(pool, os_user="marco", company=SECOND).lease().status_code == 201
+    take(cloud, customer_id, issue(cloud, customer_id, companies={TAX_ID: "Officine Lombarde"}))
+    pool.pass_seconds(30)
+    assert problem(Station(pool, os_user="anna", company=SECOND).lease()) == (403, "KEY_FOREIGN_COMPANY")
+
+
 def test_a_company_begins_to_work_within_the_key_s_quota(cloud: Cloud, server: Server, customer_id: str) -> None:
     take(cloud, customer_id, issue(cloud, customer_id, company_quota=1))
     pool = key_pool(cloud, server, customer_id)
@@ -413,6 +426,16 @@ def test_a_new_key_reaches_the_pool_within_a_minute_even_if_its_import_died_afte
     take(cloud, customer_id, issue(cloud, customer_id, concurrent={"erp": 5}))
     pool.pass_seconds(60)
     assert [station.lease().status_code for station in stations] == [200] * 4 + [201, 409]
+
+
+def test_an_import_that_is_completed_late_leaves_the_pool_to_the_newer_key(
+    cloud: Cloud, server: Server, customer_id: str
+) -> None:
+    late = take(cloud, customer_id, issue(cloud, customer_id))
+    newer = take(cloud, customer_id, issue(cloud, customer_id, concurrent={"erp": 6}))
+    seats.open_pool(late.pool("erp"), cloud.now)
+    kept = key_pool(cloud, server, customer_id).look().pool
+    assert (kept.key_id, kept.capacity) == (newer.key_id, 6)
 
 
 def test_after_the_last_day_nobody_is_seated_and_no_lease_goes_on(
