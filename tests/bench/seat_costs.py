@@ -146,7 +146,7 @@ def true_denials(pool: Pool, stations: int) -> Units:
         for n in range(stations)
     ]  # fmt: skip
     with counted(pool.cloud) as units:
-        seat_use.record_denials(f"batch of {stations}", refused, pool.cloud.now)
+        seat_use.record_denials(refused, pool.cloud.now)
     return units
 
 

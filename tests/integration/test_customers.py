@@ -1,13 +1,16 @@
 """Customers as the vendor, resellers and their own people see and change them, by the API and in the portal (D5)."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from licensing import people
-from licensing.store import accounts
+from licensing import loading, people
+from licensing.store import accounts, tables
 from licensing.store import people as store
+from licensing.store import vendor as vendor_store
 from licensing.store.operations import OperationItem
 
 from tests.support.cloud import TAX_ID, VENDOR, Cloud, Server, problem
@@ -348,6 +351,41 @@ def test_the_vendor_keeps_resellers(cloud: Cloud) -> None:
     assert vendor(cloud).call("PATCH", path, {"may_order": True}).json() == made | {"may_order": True}
     assert "Nouveau" in names(vendor(cloud).call("GET", "/v1/resellers"))
     assert sorted(actions(made["reseller_id"])) == ["reseller.changed", "reseller.created"]
+
+
+def test_two_who_change_a_reseller_at_once_keep_both_changes(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = vendor(cloud).call("GET", "/v1/resellers").json()["items"]
+    one = next(each for each in listed if each["may_order"])
+
+    def withdraw() -> None:
+        before = store.resellers()[one["reseller_id"]]
+        store.put_reseller(before, replace(before, may_order=False), tables.nothing)
+
+    before_writing(monkeypatch, store, "put_reseller", withdraw)
+    answer = vendor(cloud).call("PATCH", f"/v1/resellers/{one['reseller_id']}", {"name": "Telefonia"})
+    assert answer.json() == one | {"name": "Telefonia", "may_order": False}
+
+
+def before_writing(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, somebody_else: Callable[[], Any]) -> None:
+    """Let somebody else in between the next read and its write."""
+    write = getattr(module, name)
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, name, write)
+        somebody_else()
+        return write(*arguments)
+
+    monkeypatch.setattr(module, name, late)
+
+
+def test_what_a_file_says_of_the_vendor_at_the_same_moment_stays(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = vendor(cloud).call("GET", "/v1/vendor-settings").json()
+    settings.pop("languages")
+    part = {"vendor": {"name": settings["name"], "offline_days": 90}}
+    before_writing(monkeypatch, vendor_store, "put", lambda: loading.load(part, cloud.now))
+    assert vendor(cloud).call("PUT", "/v1/vendor-settings", settings | {"notice_days": 45}).status_code == 200
+    kept = vendor_store.get()
+    assert (kept.notice_days, kept.offline_days) == (45, 90)
 
 
 def test_the_vendor_s_settings_are_replaced_as_a_whole(cloud: Cloud) -> None:

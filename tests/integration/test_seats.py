@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from licensing import administration, seat_use, seats
+from licensing import administration, operations, seat_use, seats
 from licensing.errors import NotFound
 from licensing.key_ring import ring
 from licensing.rules import seats as rules
 from licensing.store import seats as store
+from licensing.store.operations import OperationItem
 
 from tests.integration.test_failures import faults
 from tests.support.cloud import VENDOR, Cloud, Server, problem
@@ -675,6 +676,30 @@ def test_refusals_that_were_in_vain_remain_and_those_soon_satisfied_are_folded_a
     found = seat_use.denials(pool.customer_id, pool.pool_id, begin, cloud.now)
     assert [(each.who.os_user, each.count, each.in_use, each.capacity) for each in found] == [("unlucky", 3, 3, 3)]
     assert found[0].company_tax_id == "IT00743110157"
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_denial_that_comes_again_in_other_company_is_told_once(
+    cloud: Cloud, pool: Pool, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    Station(pool).lease()
+    at = int(cloud.now.timestamp())
+    denied = [
+        seat_use.Denied(
+            pool_id=pool.pool_id, station=f"st{n}", who=(f"user-{n}", "PC", "", ""), company="c",
+            at=at + n, in_use=3, capacity=3,
+        )
+        for n in range(4)
+    ]  # fmt: skip
+    with monkeypatch.context() as patched:
+        if dies:  # between what is kept and the log
+            patched.setattr(operations, "record", lambda operation, now: None)
+        seat_use.record_denials(denied[:3], cloud.now)
+    seat_use.record_denials(denied[2:], cloud.now)
+    seat_use.record_denials(denied[:2], cloud.now)
+    told = [each.details["times"] for each in OperationItem.scan() if each.action == "seat.denied"]
+    assert sorted(told) == [1, 3]
+    assert len(seat_use.denials(pool.customer_id, pool.pool_id, cloud.now, cloud.now + timedelta(minutes=1))) == 4
 
 
 def test_a_queue_in_trouble_refuses_all_the_same(cloud: Cloud, pool: Pool) -> None:

@@ -34,6 +34,12 @@ def test_who_signs_in_is_led_to_their_work(cloud: Cloud) -> None:
     assert visitor.get("/portal/login").headers["location"] == "/portal/customers"
 
 
+def test_signing_in_succeeds_though_an_answer_of_the_table_s_is_lost(cloud: Cloud) -> None:
+    with faults(cloud, "dynamodb", "timeout_after", "PutItem", times=1) as hit:
+        assert Visitor(cloud).sign_in(MARTA).status_code == 303
+    assert hit
+
+
 def test_a_wrong_password_and_an_unknown_user_look_the_same(cloud: Cloud) -> None:
     wrong, unknown, none = Visitor(cloud), Visitor(cloud), Visitor(cloud)
     answers = [

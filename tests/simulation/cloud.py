@@ -351,7 +351,9 @@ class Cloud(AbstractContextManager["Cloud"]):
         fault = run.simulation.step(call)
         if fault == "timeout_before":
             raise ConnectTimeoutError(endpoint_url=request.url)
-        if fault == "throttle" or (fault == "conflict" and call.operation in _TOLD):
+        # A transaction that took effect is not in conflict when it is sent again with its token.
+        settled = call.operation in _TOLD or body.get("ClientRequestToken") in run.answered
+        if fault == "throttle" or (fault == "conflict" and settled):
             return _refusal(request.url, "ThrottlingException")
         if fault == "conflict":
             if call.operation != "TransactWriteItems":

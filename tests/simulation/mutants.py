@@ -178,7 +178,11 @@ MUTANTS = (
     ),
     Mutant(
         "a code may be tried for ever", "OneTimeCodes",
-        activation_requests.count_code_try, "(RequestItem.tries < TRIES_PER_CODE) & ", "",
+        activation_requests.count_code_try, "asked.tries >= TRIES_PER_CODE or ", "",
+    ),
+    Mutant(
+        "two who try a code at once are counted as one", "OneTimeCodes",
+        activation_requests.count_code_try, "condition=RequestItem.tries == tries - 1", "condition=None",
     ),
     Mutant(
         "a limit lets one more through", "OneTimeCodes",

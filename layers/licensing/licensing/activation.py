@@ -91,13 +91,7 @@ def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep 
         TooManyRequests: twenty tries a day per tax id.
     """
     deployment.require_home_site()
-    asked = activation_requests.find(request_id)
-    if asked is None:
-        raise CodeExpired
-    left = activation_requests.count_code_try(request_id, now)
-    if left is None:
-        # Not charged to the tax id: what can't succeed must not use up its owner's day.
-        raise CodeExpired
+    asked, left = tables.unraced(lambda: _count_code_try(request_id, now))
     limit_store.count_try(limits.CODE_TRIES, asked.tax_id, now)
     right = identity.same(body.code, asked.code_hash, request_id)
     account = accounts.read_by_tax_id(asked.tax_id) if right else None
@@ -115,6 +109,15 @@ def verify(request_id: str, body: contract.CodeEntry, now: datetime, keep: Keep 
     except tables.ConditionFailed as error:
         raise CodeExpired from error
     return ticket
+
+
+def _count_code_try(request_id: str, now: datetime) -> tuple[activation_requests.RequestItem, int]:
+    asked = activation_requests.find(request_id)
+    left = activation_requests.count_code_try(asked, now) if asked else None
+    if asked is None or left is None:
+        # Not charged to the tax id: what can't succeed must not use up its owner's day.
+        raise CodeExpired
+    return asked, left
 
 
 def _ticket(ticket: str, account: Account, now: datetime) -> contract.Ticket:

@@ -12,12 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pynamodb.transactions import TransactWrite
 
 from licensing import identity, retention_mail
 from licensing.contract import TimeZone, Version
 from licensing.errors import RedundancyServer, TaxIdInvalid
-from licensing.operations import operation, record_in, recording
+from licensing.operations import operation, recording
 from licensing.rules import accounts as rules
 from licensing.rules import offline, retention
 from licensing.rules import vendor as vendor_rules
@@ -28,7 +27,7 @@ from licensing.rules.people import VENDOR, Reseller
 from licensing.rules.retention import Retention
 from licensing.rules.tax_ids import normalize
 from licensing.rules.vendor import AlertDays
-from licensing.store import accounts, people, tables
+from licensing.store import accounts, people
 from licensing.store import vendor as vendor_store
 from licensing.store.tables import unraced
 
@@ -236,7 +235,7 @@ def check(document: Mapping[str, Any], now: datetime) -> None:
     """Check a file as a whole, against what is loaded already; writes nothing. Raises LoadError with every fault."""
     parsed = parse(document)
     catalogue = _catalogue(parsed, vendor_store.catalogue())
-    resellers = _resellers(parsed, now, identity.new_id)
+    resellers = _resellers(parsed, people.resellers().values(), now, identity.new_id)
     faults = list(_faults(parsed, catalogue, resellers, _vendor(parsed.vendor, vendor_store.get())))
     for part in parsed.customers if not faults else ():
         try:
@@ -271,14 +270,13 @@ def load(
     parsed = parse(document)
     catalogue = _catalogue(parsed, vendor_store.catalogue())
     if parsed.vendor:
-        _load_vendor(_vendor(parsed.vendor, vendor_store.get()), by, now)
+        unraced(partial(_load_vendor, parsed.vendor, by, now))
     if parsed.applications or parsed.products:
         vendor_store.put_catalogue(
             catalogue,
             lambda changed: recording(operation(VENDOR, by, "catalogue.changed", now, changed=", ".join(changed))),
         )
-    resellers = _resellers(parsed, now, new_id)
-    _load_resellers([resellers[each.tax_id] for each in parsed.resellers], by, now)
+    resellers = unraced(partial(_load_resellers, parsed, by, now, new_id))
     report = LoadReport()
     for part in parsed.customers:
         progress(part.name)
@@ -308,13 +306,15 @@ def _catalogue(parsed: Document, known: vendor_rules.Catalogue) -> vendor_rules.
     return vendor_rules.Catalogue(applications, products)
 
 
-def _resellers(parsed: Document, now: datetime, new_id: Callable[[str, datetime], str]) -> dict[str, Reseller]:
+def _resellers(
+    parsed: Document, before: Iterable[Reseller], now: datetime, new_id: Callable[[str, datetime], str]
+) -> dict[str, Reseller]:
     """All resellers by tax id, as they are to be."""
-    known = {each.tax_id: each for each in people.resellers().values()}
+    known = {each.tax_id: each for each in before}
     for part in parsed.resellers:
         contacts = tuple(_merged(vendor_rules.Contact(), each) for each in part.contacts)
-        before = known.get(part.tax_id) or Reseller(new_id("res", now), part.name, part.tax_id, part.country)
-        known[part.tax_id] = _merged(before, part, contacts=contacts)
+        as_known = known.get(part.tax_id) or Reseller(new_id("res", now), part.name, part.tax_id, part.country)
+        known[part.tax_id] = _merged(as_known, part, contacts=contacts)
     return known
 
 
@@ -368,27 +368,26 @@ def _vendor(part: VendorPart | None, before: vendor_rules.Vendor) -> vendor_rule
     return replace(_merged(before, part, contact=contact, agent=agent, alerts=alerts), window=window)
 
 
-def _load_vendor(vendor: vendor_rules.Vendor, by: Origin, now: datetime) -> None:
-    if vendor == vendor_store.get():
-        return
-    told = operation(VENDOR, by, "vendor.changed", now)
-
-    def fill(transaction: TransactWrite) -> None:
-        vendor_store.put_in(transaction, vendor)
-        record_in(transaction, told)
-
-    tables.transact(fill)
+def _load_vendor(part: VendorPart, by: Origin, now: datetime) -> None:
+    before = vendor_store.get()
+    vendor = _vendor(part, before)
+    if vendor != before:
+        vendor_store.put(before, vendor, recording(operation(VENDOR, by, "vendor.changed", now)))
 
 
-def _load_resellers(resellers: Iterable[Reseller], by: Origin, now: datetime) -> None:
+def _load_resellers(
+    parsed: Document, by: Origin, now: datetime, new_id: Callable[[str, datetime], str]
+) -> dict[str, Reseller]:
     known = people.resellers()
-    for each in resellers:
+    wanted = _resellers(parsed, known.values(), now, new_id)
+    for each in (wanted[part.tax_id] for part in parsed.resellers):
         before = known.get(each.reseller_id)
         if each == before:
             continue
         action = "reseller.changed" if before else "reseller.created"
         told = operation(each.reseller_id, by, action, now, each.reseller_id)
-        people.put_reseller(each, recording(told))
+        people.put_reseller(before, each, recording(told))
+    return wanted
 
 
 def _load_customer(

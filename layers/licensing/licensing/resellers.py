@@ -42,7 +42,7 @@ def create(
     )  # fmt: skip
     answer = reseller_answer(reseller)
     try:
-        _write(reseller, "reseller.created", by, now, lambda transaction: keep(transaction, answer))
+        _write(None, reseller, "reseller.created", by, now, lambda transaction: keep(transaction, answer))
     except tables.ConditionFailed as error:
         raise TaxIdExists from error
     return answer
@@ -54,9 +54,14 @@ def change(user: User, reseller_id: str, body: ResellerChange, by: Origin, now: 
     said = body.model_dump(exclude_none=True, exclude={"contacts"})
     if body.contacts is not None:
         said["contacts"] = checked_contacts(body.contacts)
-    changed = replace(_get(reseller_id), **said)
-    _write(changed, "reseller.changed", by, now)
-    return changed
+
+    def attempt() -> Reseller:
+        before = _get(reseller_id)
+        changed = replace(before, **said)
+        _write(before, changed, "reseller.changed", by, now)
+        return changed
+
+    return tables.unraced(attempt)
 
 
 def _get(reseller_id: str) -> Reseller:
@@ -66,16 +71,21 @@ def _get(reseller_id: str) -> Reseller:
     return reseller
 
 
-def _write(reseller: Reseller, action: str, by: Origin, now: datetime, also: tables.Also = tables.nothing) -> None:
+def _write(
+    before: Reseller | None,
+    reseller: Reseller,
+    action: str,
+    by: Origin,
+    now: datetime,
+    also: tables.Also = tables.nothing,
+) -> None:
     told = operation(reseller.reseller_id, by, action, now, reseller.reseller_id)
 
     def fill(transaction: TransactWrite) -> None:
-        store.put_reseller_in(transaction, reseller)
         record_in(transaction, told)
         also(transaction)
 
-    tables.transact(fill)
-    store.forget()
+    store.put_reseller(before, reseller, fill)
 
 
 def reseller_answer(reseller: Reseller) -> ResellerAnswer:

@@ -186,21 +186,30 @@ class Denied(BaseModel):
     capacity: int
 
 
-def record_denials(name: str, messages: Sequence[Denied], now: datetime) -> None:
+def record_denials(messages: Sequence[Denied], now: datetime) -> None:
     """Keep the refusals that were in vain, folded by station. They come some minutes late, so that what became of each is known.
 
-    ``name`` is the same when the same messages come again. Raises TemporarilyUnavailable.
+    What comes again, in whatever company, is kept and told once. Raises TemporarilyUnavailable.
     """
     by_pool: dict[str, list[Refusal]] = {}
     for each in messages:
         refusal = Refusal(each.station, Who(*each.who), each.company, (each.at,), each.in_use, each.capacity)
         by_pool.setdefault(each.pool_id, []).append(refusal)
     for pool_id, refusals in by_pool.items():
-        earliest = min(each.times[0] for each in refusals)
+        times = [each.times[0] for each in refusals]
+        earliest, latest = min(times), max(times)
+        asked = {(each.station, each.times[0]) for each in refusals}
+        known: set[tuple[str, int]] = set()
+        for kept in store.refusals_between(pool_id, earliest, latest):
+            of_these = {(each.station, at) for each in kept for at in each.times}
+            if of_these & asked:
+                _tell_denials(pool_id, kept, now)  # whoever kept them may have died before
+            known |= of_these
+        fresh = [each for each in refusals if (each.station, each.times[0]) not in known]
         segments = [*store.segments(pool_id), store.get_support(pool_id)]
-        left = list(rules.in_vain(rules.fold(refusals), _intervals(pool_id, segments, earliest)))
+        left = list(rules.in_vain(rules.fold(fresh), _intervals(pool_id, segments, earliest)))
         if left:
-            store.put_refusals(pool_id, name, left)
+            store.put_refusals(pool_id, left)
             _tell_denials(pool_id, left, now)
         logger.info("denials_recorded", pool_id=pool_id, denials=len(refusals), stations_in_vain=len(left))
 
@@ -262,7 +271,8 @@ def denials(customer_id: str, pool_id: str, start: datetime, end: datetime) -> l
     first, last = store.epoch(start), store.epoch(end)
     within = (
         replace(each, times=times)
-        for each in store.refusals_between(pool_id, first, last)
+        for together in store.refusals_between(pool_id, first, last)
+        for each in together
         if (times := tuple(at for at in each.times if first <= at < last))
     )
     return [

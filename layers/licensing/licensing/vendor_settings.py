@@ -2,8 +2,6 @@
 
 from datetime import datetime, time
 
-from pynamodb.transactions import TransactWrite
-
 from licensing.contract_customers import (
     AgentSettings,
     AlertSettings,
@@ -15,7 +13,7 @@ from licensing.contract_customers import (
 from licensing.customers import checked_contacts, contact_answers
 from licensing.errors import InvalidRequest, NotFound
 from licensing.languages import LANGUAGES
-from licensing.operations import operation, record_in
+from licensing.operations import operation, recording
 from licensing.rules import access
 from licensing.rules.heartbeat import Window
 from licensing.rules.operations import Origin
@@ -34,7 +32,11 @@ def read(user: User) -> VendorAnswer:
 def replace(user: User, body: VendorSettings, by: Origin, now: datetime) -> VendorAnswer:
     """Replace the settings; servers see them within a minute. Raises Forbidden, EmailInvalid, InvalidRequest."""
     access.require(user, "vendor.change")
-    window, before = body.validation_window, store.get()
+    return tables.unraced(lambda: _replace(store.get(), body, by, now))
+
+
+def _replace(before: Vendor, body: VendorSettings, by: Origin, now: datetime) -> VendorAnswer:
+    window = body.validation_window
     alerts = body.alerts and AlertDays(tuple(body.alerts.before), tuple(body.alerts.silent), body.alerts.signing_key)
     vendor = Vendor(
         body.name,
@@ -50,14 +52,7 @@ def replace(user: User, body: VendorSettings, by: Origin, now: datetime) -> Vend
     )
     if wrong := [{"in": "body", "pointer": f"/{member}", "detail": fault} for member, fault in faults(vendor)]:
         raise InvalidRequest(errors=wrong)
-    told = operation(VENDOR, by, "vendor.changed", now)
-
-    def fill(transaction: TransactWrite) -> None:
-        store.put_in(transaction, vendor)
-        record_in(transaction, told)
-
-    tables.transact(fill)
-    store.forget()
+    store.put(before, vendor, recording(operation(VENDOR, by, "vendor.changed", now)))
     return _answer(vendor)
 
 

@@ -1,6 +1,7 @@
 """Activation by tax id (A1-A3): codes by mail, tries counted, tickets used once."""
 
 import time
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from email import message_from_bytes
@@ -42,7 +43,8 @@ class OneTimeCodes(Scenario):
     def begin(self) -> None:
         self.book = Book()
         self.laws = [ServerLaw(self.cloud, installation) for installation in self.props]
-        self.compared: dict[str, int] = {}
+        self.tried: Counter[str] = Counter()
+        self.compared: Counter[str] = Counter()
         self.codes: dict[str, str] = {}
         self.ticket = ""
         self.used: dict[str, str] = {}
@@ -70,6 +72,7 @@ class OneTimeCodes(Scenario):
         """Enter a code."""
 
         def serve() -> contract.Ticket:
+            self.tried[request_id] += 1
             try:
                 ticket = activation.verify(request_id, contract.CodeEntry(code=code), self.now)
             except CodeWrong:
@@ -81,7 +84,7 @@ class OneTimeCodes(Scenario):
         return self.ask("enter a code", serve)
 
     def compare(self, request_id: str) -> None:
-        self.compared[request_id] = self.compared.get(request_id, 0) + 1
+        self.compared[request_id] += 1
         must(
             self.compared[request_id] <= TRIES_PER_CODE,
             f"{self.compared[request_id]} codes were compared for one request",
@@ -181,7 +184,10 @@ class OneTimeCodes(Scenario):
         for row in rows:
             recent = [other for other in rows if 0 <= row.code_until - other.code_until < 3600]
             must(len(recent) <= ACTIVATION_REQUESTS.count, f"{len(recent)} codes were asked for within an hour")
+            request_id = row.pk.partition("#")[2]
             must(row.tries <= TRIES_PER_CODE, f"{row.tries} tries")
+            must(row.tries <= self.tried[request_id], f"{self.tried[request_id]} tries are counted as {row.tries}")
+            must(row.tries >= self.compared[request_id], "a code was compared, and its try is not counted")
             if row.used_for:
                 before = self.used.setdefault(row.pk, row.used_for)
                 must(before == row.used_for, "a ticket was used twice")

@@ -57,18 +57,22 @@ def find(request_id: str) -> RequestItem | None:
     return tables.find(RequestItem, f"REQ#{request_id}", "REQ")
 
 
-def count_code_try(request_id: str, now: datetime) -> int | None:
-    """Count a try of this request's code, before it is compared, and return how many are left.
-
-    None: there is no such request, its code has ended, or its tries are used up.
+def count_code_try(asked: RequestItem, now: datetime) -> int | None:
+    """Count a try of this request's code, before it is compared, and return how many are left; None where its code has
+    ended, or its tries are used up. Raises ConditionFailed if somebody else tried since it was read.
     """
-    item = RequestItem(f"REQ#{request_id}", "REQ")
-    open_still = (RequestItem.tries < TRIES_PER_CODE) & (RequestItem.code_until > int(now.timestamp()))
-    try:
-        tables.write(lambda: item.update(actions=[RequestItem.tries.add(1)], condition=open_still))
-    except tables.ConditionFailed:
+    if asked.tries >= TRIES_PER_CODE or asked.code_until <= int(now.timestamp()):
         return None
-    return TRIES_PER_CODE - int(item.tries)
+    tries = int(asked.tries) + 1
+    # A transaction, since its token makes one try of a repeat after a lost answer.
+    tables.transact(
+        lambda transaction: transaction.update(
+            RequestItem(asked.pk, asked.sk),
+            actions=[RequestItem.tries.set(tries)],
+            condition=RequestItem.tries == tries - 1,
+        )
+    )
+    return TRIES_PER_CODE - tries
 
 
 def set_ticket_in(transaction: TransactWrite, request_id: str, ticket_hash: str, until: datetime) -> None:

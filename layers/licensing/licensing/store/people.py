@@ -126,7 +126,8 @@ def put_session(secret: str, user: User, until: datetime) -> None:
         f"SESSION#{digest(secret)}", "SESSION", user_id=user.user_id,
         number=user.sessions, expires_at=int(until.timestamp()),
     )  # fmt: skip
-    tables.write(lambda: item.save(condition=SessionItem.pk.does_not_exist()))
+    # Without a condition, which a repeat after a lost answer would fail: no two secrets are the same.
+    tables.write(item.save)
 
 
 def session_of(secret: str, now: datetime) -> User | None:
@@ -241,18 +242,16 @@ def forget() -> None:
     _resellers.forget()
 
 
-def put_reseller_in(transaction: TransactWrite, reseller: Reseller) -> None:
-    """Write a reseller; the transaction fails if its tax id is another's. ``forget`` afterwards."""
+def put_reseller(before: Reseller | None, reseller: Reseller, also: tables.Also) -> None:
+    """Write a reseller, with what else is to be written.
+
+    Raises ConditionFailed if it is not any more as it was ``before``, or new and its tax id is taken.
+    """
     item = ResellerItem("RESELLERS", f"TAX#{reseller.tax_id}", reseller_id=reseller.reseller_id, body=reseller)
-    mine = ResellerItem.pk.does_not_exist() | (ResellerItem.reseller_id == reseller.reseller_id)
-    transaction.save(item, condition=mine)
-
-
-def put_reseller(reseller: Reseller, also: tables.Also) -> None:
-    """Write a reseller, with what else is to be written. Raises ConditionFailed if its tax id is another's."""
+    as_before = ResellerItem.body == before if before else ResellerItem.pk.does_not_exist()
 
     def fill(transaction: TransactWrite) -> None:
-        put_reseller_in(transaction, reseller)
+        transaction.save(item, condition=as_before)
         also(transaction)
 
     tables.transact(fill)

@@ -5,7 +5,9 @@ looking at it is written under the condition that the version is still the one l
 and are conditioned on the seat itself. Quota moves between segments, and between a segment and the pool, in one transaction.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -532,22 +534,23 @@ def most_between(pool_id: str, start: int, end: int, slot_seconds: int) -> dict[
     return {at: seats for at, seats in sorted(slots.items()) if start - slot_seconds < at < end}
 
 
-def put_refusals(pool_id: str, name: str, refusals: Iterable[Refusal]) -> None:
-    """Keep true denials. ``name`` makes a repeat of the same ones replace them."""
+def put_refusals(pool_id: str, refusals: Sequence[Refusal]) -> None:
+    """Keep true denials together; the same ones again replace themselves."""
     _one_client()
-    kept = list(refusals)
-    latest = max(each.times[-1] for each in kept)
-    item = RefusalsItem(pool_id, f"DEN#{latest:011d}#{name}", refusals=kept, expires_at=latest + _USE_KEPT)
+    latest = max(each.times[-1] for each in refusals)
+    told = json.dumps([(each.station, *each.times) for each in refusals])
+    name = hashlib.sha256(told.encode()).hexdigest()[:16]
+    item = RefusalsItem(pool_id, f"DEN#{latest:011d}#{name}", refusals=refusals, expires_at=latest + _USE_KEPT)
     tables.write(item.save)
 
 
-def refusals_between(pool_id: str, start: int, end: int) -> list[Refusal]:
-    """The true denials kept for a range of times."""
+def refusals_between(pool_id: str, start: int, end: int) -> list[list[Refusal]]:
+    """The true denials kept for a range of times, as they were kept together."""
     _one_client()
     # An item is named by the last of its times; they span some minutes.
     within = RefusalsItem.sk.between(f"DEN#{start:011d}", f"DEN#{end + _DAY:011d}")
-    found = tables.read(lambda: list(RefusalsItem.query(pool_id, within)))
-    return [each for item in found for each in item.refusals]
+    found = tables.read(lambda: list(RefusalsItem.query(pool_id, within, consistent_read=True)))
+    return [item.refusals for item in found]
 
 
 def epoch(moment: datetime) -> int:

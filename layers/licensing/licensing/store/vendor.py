@@ -40,14 +40,20 @@ def get() -> Vendor:
     return item.body if item else Vendor()
 
 
-def put(vendor: Vendor) -> None:
-    """Replace the vendor's settings."""
-    tables.transact(lambda transaction: put_in(transaction, vendor))
+def put(before: Vendor, vendor: Vendor, also: tables.Also) -> None:
+    """Replace the vendor's settings, with what else is to be written. Raises ConditionFailed if they are not any more as they
+    were ``before``.
+    """
+    as_before = VendorItem.body == before
+    if before == Vendor():
+        as_before |= VendorItem.pk.does_not_exist()
 
+    def fill(transaction: TransactWrite) -> None:
+        transaction.save(VendorItem("VENDOR", "SETTINGS", body=vendor), condition=as_before)
+        also(transaction)
 
-def put_in(transaction: TransactWrite, vendor: Vendor) -> None:
-    """The same as part of a transaction; ``forget`` afterwards."""
-    transaction.save(VendorItem("VENDOR", "SETTINGS", body=vendor))
+    tables.transact(fill)
+    forget()
 
 
 def catalogue() -> Catalogue:
