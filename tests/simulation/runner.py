@@ -43,7 +43,7 @@ def explain(cloud: Cloud, kind: type[Scenario], failed: Result) -> str:
         f"{kind.__name__}, seed {failed.recipe.seed}: {failed.violation}\n\n"
         f"Shrunk from {len(failed.trace)} lines to {len(short.trace)}:\n{told}\n"
         f"  VIOLATION  {short.violation}\n\n"
-        f"Again: python -m tests.simulation --only {kind.__name__} --seed {failed.recipe.seed}\n"
+        f"Again: .venv/bin/python -m tests.simulation --only {kind.__name__} --seed {failed.recipe.seed}\n"
     )
 
 
