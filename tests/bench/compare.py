@@ -56,6 +56,18 @@ def differences(base: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, st
     return rows
 
 
+def shortfalls(base: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Why two runs can't simply be compared: one took fewer rounds, or only some of the parts."""
+    found = []
+    for run, other in ((base, new), (new, base)):
+        name = f"{run['commit']} {run['at']}"
+        if run["quick"]:
+            found.append(f"{name} is a --quick run: fewer rounds, smaller pools")
+        if missing := sorted({*other["data"]} - {*run["data"]}):
+            found.append(f"{name} is without {', '.join(missing)}")
+    return found
+
+
 def _compared(line: dict[str, Any]) -> float:
     return float(line["figure"] if line["ratio"] is None else line["ratio"])
 
@@ -79,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 2
+    for each in shortfalls(base, new):
+        print(f"Beware: {each}", file=sys.stderr)
     rows = [
         ("", f"{base['commit']} {base['at'][:10]}", f"{new['commit']} {new['at'][:10]}", ""),
         *differences(base, new),

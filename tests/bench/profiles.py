@@ -1,6 +1,6 @@
-"""Where the time of a cold start and of a warm handler goes: what to look at when the bench says that a figure is missed.
+"""Where the time of a cold start and of a warm handler goes, and the memory: what to look at when a figure is missed.
 
-python -m tests.bench.profiles ValidateServer      its imports by package, from the built artifact
+python -m tests.bench.profiles ValidateServer      its imports by package, time and memory, from the built artifact
 python -m tests.bench.profiles validation          where the processor's time goes (also "seat heartbeat", "log entry"…)
 """
 
@@ -28,6 +28,11 @@ def imports(function: str) -> Counter[str]:
     return found
 
 
+def memory(function: str) -> Counter[str]:
+    """Resident KB by top-level package of a cold start's imports, in the same way."""
+    return Counter(artifact.run(function, {"kind": "memory", "handler": artifact.handlers()[function]})["kb"])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print one of both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lines", type=int, default=25)
     options = parser.parse_args(arguments)
     if options.what in artifact.handlers():
-        found = imports(options.what)
-        shown = found.most_common(options.lines)
-        for name, took in [*shown, ("in all", found.total())]:
-            print(f"{took / 1000:8.1f} ms  {name}")
+        for found, of, unit in ((imports(options.what), 1000, "ms"), (memory(options.what), 1024, "MB")):
+            for name, took in [*found.most_common(options.lines), ("in all", found.total())]:
+                print(f"{took / of:8.1f} {unit}  {name}")
+            print()
         return 0
     with cloud() as running:
         print(cpu.profile(running, options.what, options.lines, say))

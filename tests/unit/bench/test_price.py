@@ -114,6 +114,14 @@ def test_a_little_more_is_noise_in_what_is_measured_and_never_in_what_is_counted
     assert [change for *_, change in compare.differences(before, after)] == ["≈", "+3%"]
 
 
+def test_a_quick_or_partial_run_is_told_from_a_whole_one() -> None:
+    whole = run() | {"quick": False, "data": {"cpu": 0, "fleet": 0}}
+    assert compare.shortfalls(whole, whole) == []
+    quick, partial = whole | {"quick": True}, whole | {"data": {"cpu": 0}}
+    assert ["--quick" in each for each in compare.shortfalls(whole, quick)] == [True]
+    assert ["without fleet" in each for each in compare.shortfalls(whole, partial)] == [True]
+
+
 def test_a_run_is_found_by_its_commit_and_the_newest_is_taken(tmp_path: Path) -> None:
     for day in ("25", "26"):
         name = f"2026-11-{day}T100000Z-0123456789ab.json"
