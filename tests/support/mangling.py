@@ -94,6 +94,21 @@ def altered(draw: st.DrawFn, members: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
+@st.composite
+def altered_within(draw: st.DrawFn, document: Any) -> Any:
+    """A JSON document in which something, however deep, is gone, doubled, or of another value."""
+    if isinstance(document, dict) and document and draw(st.integers(0, 4)):
+        name = draw(st.sampled_from(sorted(document)))
+        return document | {name: draw(altered_within(document[name]))}
+    if isinstance(document, list) and document and draw(st.integers(0, 4)):
+        at = draw(st.integers(0, len(document) - 1))
+        others = st.just([]) | st.just([document[at]] * 2) | altered_within(document[at]).map(lambda other: [other])
+        return [*document[:at], *draw(others), *document[at + 1 :]]
+    if isinstance(document, dict) and document and draw(st.booleans()):
+        return draw(altered(document))
+    return draw(mutated(document) | JSON if isinstance(document, str) else JSON)
+
+
 def b64url(content: str | bytes) -> str:
     """Base64url without padding."""
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")

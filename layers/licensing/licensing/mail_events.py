@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from aws_lambda_powertools import Logger
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from licensing import orders
 from licensing.rules.orders import DeliveryState
@@ -20,24 +20,24 @@ class _Recipient(BaseModel):
 
 
 class _Delivery(BaseModel):
-    at: datetime = Field(alias="timestamp")
+    at: AwareDatetime = Field(alias="timestamp")
     recipients: list[str]
 
 
 class _Bounce(BaseModel):
-    at: datetime = Field(alias="timestamp")
+    at: AwareDatetime = Field(alias="timestamp")
     kind: str = Field("", alias="bounceType")
     recipients: list[_Recipient] = Field(alias="bouncedRecipients")
 
 
 class _Complaint(BaseModel):
-    at: datetime = Field(alias="timestamp")
+    at: AwareDatetime = Field(alias="timestamp")
     kind: str | None = Field(None, alias="complaintFeedbackType")
     recipients: list[_Recipient] = Field(alias="complainedRecipients")
 
 
 class _Mail(BaseModel):
-    at: datetime = Field(alias="timestamp")
+    at: AwareDatetime = Field(alias="timestamp")
     recipients: list[str] = Field([], alias="destination")
     tags: dict[str, list[str]] = {}
 

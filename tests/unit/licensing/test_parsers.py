@@ -21,7 +21,9 @@ from licensing import (
     cursors,
     identity,
     languages,
+    loading,
     log_reading,
+    mail_events,
     offline,
     order_files,
     proofs,
@@ -40,17 +42,21 @@ from licensing.errors import (
     OfflineFileDamaged,
     OfflineFileWrong,
     PayloadTooLarge,
+    ReceiptMismatch,
     TaxIdInvalid,
 )
 from licensing.http import pages
 from licensing.key_ring import KeyRing
+from licensing.rules import accounts as account_rules
 from licensing.rules import activation_keys as key_rules
 from licensing.rules import cursors as list_cursors
-from licensing.rules import seats, webhooks
+from licensing.rules import pasted, seats, webhooks
 from licensing.rules.activation_keys import Key
 from licensing.rules.operations import Operation, Origin
 from licensing.rules.sequence import ServerState
 from licensing.rules.tax_ids import normalize
+from licensing.rules.vendor import Catalogue, Vendor
+from pydantic import ValidationError
 from stdnum.br import cnpj
 from stdnum.es import cif
 from stdnum.it import iva
@@ -58,7 +64,7 @@ from stdnum.luhn import calc_check_digit
 
 from functions.serve_portal import forms
 from functions.serve_portal import keys as key_form
-from tests.support.mangling import JSON, TEXTS, altered, forged, mailed, mutated, signed
+from tests.support.mangling import JSON, TEXTS, altered, altered_within, forged, mailed, mutated, parts, signed
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ISSUER = "https://licensing.aurora.example"
@@ -314,6 +320,57 @@ def test_a_signed_offline_request_of_another_shape_is_one_or_refused(claims: dic
     read_request(signed_by_server(claims, "offline-request+jwt", jwk))
 
 
+RECEIPT_CLAIMS = {"iss": "ins_1", "gen": 2, "license": "ins_1.2.0", "jti": "p1", "iat": 1795348800}
+RECEIPT = signed(SERVER_KEY, {"alg": "ES256", "typ": "deactivation+jwt"}, RECEIPT_CLAIMS)
+
+
+@pytest.fixture(scope="module")
+def given_up() -> Iterator[None]:
+    """What a receipt is held against: a server that gave its second license up already, so that nothing is written."""
+    customer = account_rules.Customer("cus_1", "Acme", "IT1", "IT", "Europe/Rome")
+    account = account_rules.Account(customer, {"ins_1": account_rules.Installation("ins_1", "Milano")}, {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME_SITE", "true")
+        patch.setattr(offline.servers, "get", lambda _: (ServerState(gen=2, public_key=SERVER_JWK), 1))
+        patch.setattr(offline.accounts, "read", lambda _: account)
+        yield
+
+
+def read_receipt(text: str) -> Any:
+    return outcome(
+        lambda: offline.deactivate("cus_1", "ins_1", text, NOW, Origin("vendor")), *OFFLINE_REFUSALS, ReceiptMismatch
+    )
+
+
+@pytest.mark.usefixtures("given_up")
+def test_a_receipt_is_read_as_it_was_written() -> None:
+    assert read_receipt(RECEIPT).installation.installation_id == "ins_1"
+
+
+@pytest.mark.usefixtures("given_up")
+@given(mailed(RECEIPT))
+def test_a_receipt_survives_mail_and_paste(text: str) -> None:
+    assert read_receipt(text)
+
+
+@pytest.mark.usefixtures("given_up")
+@given(forged(RECEIPT))
+def test_a_damaged_receipt_says_the_same_or_is_refused(text: str) -> None:
+    """What says something else under the old signature gives nothing back."""
+    if read_receipt(text):
+        assert parts(pasted.compact(text))[1] == RECEIPT_CLAIMS
+
+
+@pytest.mark.usefixtures("given_up")
+@given(altered(RECEIPT_CLAIMS), st.just(SERVER_KEY) | st.just(RING.private))
+def test_a_signed_receipt_of_another_shape_is_one_or_refused(
+    claims: dict[str, Any], key: ec.EllipticCurvePrivateKey
+) -> None:
+    taken = read_receipt(signed(key, {"alg": "ES256", "typ": "deactivation+jwt"}, claims))
+    named = all(claims.get(name) == RECEIPT_CLAIMS[name] for name in ("iss", "gen", "license"))
+    assert not taken or (named and key is SERVER_KEY)
+
+
 # ── cursors, seat ids ──
 
 POSITION = {"pk": {"S": "LIST"}, "sk": {"S": "ORDER#1"}}
@@ -548,3 +605,96 @@ def test_an_exported_log_is_a_table_of_as_many_rows_and_no_formulas(
         assert read["subject_id"].removeprefix("'") == subject.removeprefix("'")
         assert json.loads(read["details"]) == details
         assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for cell in cells)
+
+
+# ── what SES tells, and what a vendor loads ──
+
+TOLD: dict[str, Any] = {
+    "mail": {
+        "timestamp": "2026-11-22T12:00:00.000Z", "destination": ["ordini@example.com"],
+        "tags": {"order": ["ord_1"], "mailing": ["mai_1"]},
+    },
+    "delivery": {"timestamp": "2026-11-22T12:00:01.000Z", "recipients": ["ordini@example.com"]},
+    "bounce": {
+        "timestamp": "2026-11-22T12:00:02.000Z", "bounceType": "Permanent",
+        "bouncedRecipients": [{"emailAddress": "ordini@example.com", "diagnosticCode": "smtp; 550 unknown"}],
+    },
+    "complaint": {
+        "timestamp": "2026-11-22T12:00:03.000Z", "complaintFeedbackType": "abuse",
+        "complainedRecipients": [{"emailAddress": "ordini@example.com"}],
+    },
+    "reject": {"reason": "Bad content"},
+}  # fmt: skip
+
+
+def told(detail: Any) -> list[tuple[Any, ...]]:
+    """What would be recorded of an event."""
+    found: list[tuple[Any, ...]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mail_events.orders, "record_delivery", lambda *given: found.append(given))
+        mail_events.record(mail_events.Envelope.model_validate_json(json.dumps({"detail": detail})).detail)
+    return found
+
+
+def test_a_mail_event_is_read_as_ses_writes_it() -> None:
+    assert [(order, mailing, email, state, at.second, reason) for order, mailing, email, state, at, reason in told(TOLD)] == [
+        ("ord_1", "mai_1", "ordini@example.com", "delivered", 1, ""),
+        ("ord_1", "mai_1", "ordini@example.com", "bounced", 2, "smtp; 550 unknown"),
+        ("ord_1", "mai_1", "ordini@example.com", "complained", 3, "abuse"),
+        ("ord_1", "mai_1", "ordini@example.com", "bounced", 0, "Bad content"),
+    ]  # fmt: skip
+
+
+@given(altered_within(TOLD))
+@example(TOLD | {"delivery": {"timestamp": "2026-11-22T12:00:01", "recipients": ["ordini@example.com"]}})
+def test_a_mail_event_of_another_shape_is_one_or_refused(detail: Any) -> None:
+    for order, mailing, email, _, at, reason in outcome(lambda: told(detail), ValidationError) or ():
+        assert at.tzinfo
+        assert len(reason) <= 200
+        "".join((order, mailing, email, reason)).encode()
+
+
+LOADED: dict[str, Any] = {
+    "vendor": {"name": "Aurora", "releases": ["Winter 2026"], "validation_window": {"from": "10:00", "to": "14:00"}},
+    "applications": [{"id": "erp", "name": "ERP", "unit": "users", "modules": ["billing"]}],
+    "products": [{"sku": "ERP-10", "application": "erp", "name": "ERP", "type": "subscription", "units_per_sku": 10}],
+    "resellers": [{"name": "Padana", "tax_id": "IT12345670017", "country": "IT", "contacts": [{"name": "Paolo"}]}],
+    "customers": [{
+        "name": "Officine", "tax_id": "IT00743110157", "country": "IT", "time_zone": "Europe/Rome",
+        "resellers": ["IT12345670017"], "installations": [{"name": "Milano", "purpose": "main"}],
+        "licenses": [{
+            "code": "ERP-0001", "sku": "ERP-10", "quantity": 10, "last_day": "2027-11-21", "allocations": {"Milano": 10},
+        }],
+    }],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def nothing_loaded() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading.vendor_store, "catalogue", lambda: Catalogue({}, {}))
+        patch.setattr(loading.vendor_store, "get", lambda: Vendor())
+        patch.setattr(loading.people, "resellers", dict)
+        patch.setattr(loading.accounts, "read_by_tax_id", lambda _: None)
+        patch.setattr(loading.accounts, "check_claims", lambda before, codes: None)
+        yield
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_a_file_to_load_is_taken_as_it_was_written() -> None:
+    loading.check(LOADED, NOW)
+    [customer] = loading.parse(LOADED).customers
+    assert (customer.tax_id, customer.licenses[0].allocations) == ("IT00743110157", {"Milano": 10})
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+@given(altered_within(LOADED) | JSON)
+def test_a_file_to_load_of_another_shape_is_one_or_refused_with_reasons_that_can_be_shown(document: Any) -> None:
+    try:
+        loading.check(document, NOW)
+    except loading.LoadError as refused:
+        lines = refused.lines
+    else:
+        return
+    assert lines
+    assert "\n".join(lines).encode()
