@@ -479,12 +479,12 @@ def test_an_address_for_events_is_public_https_or_none(text: str) -> None:
     assert found is None or (found.secure and found.host and not found.loopback)
 
 
-def visited(content: bytes, content_type: str) -> pages.Visit:
+def visited(content: bytes, content_type: str, **headers: str) -> pages.Visit:
     """A visit that sends a form."""
     event = {
         "body": base64.b64encode(content).decode(),
         "isBase64Encoded": True,
-        "headers": {"content-type": content_type},
+        "headers": {"content-type": content_type, **headers},
     }
     return pages.Visit(APIGatewayProxyEventV2(event), NOW, "secret", None, languages.language("en"), Origin("anyone"))
 
@@ -513,6 +513,14 @@ def test_a_form_is_read_as_it_was_sent() -> None:
 def test_a_damaged_form_is_one_or_refused(content: bytes, content_type: str) -> None:
     fields = outcome(lambda: pages.form(visited(content, content_type)), FormExpired, PayloadTooLarge)
     assert fields is None or all(isinstance(value, str) for value in fields.values())
+
+
+@given(mutated("https://licensing.example") | TEXTS)
+@example("http://[")
+def test_a_form_is_from_here_or_refused_whatever_its_origin_says(sent_from: str) -> None:
+    visit = visited(b"", "text/plain", host="licensing.example", origin=sent_from)
+    if outcome(lambda: pages.check_origin(visit, FORM_TOKEN) or "taken", FormExpired):
+        assert "//licensing.example" in sent_from.translate({9: None, 10: None, 13: None})
 
 
 WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)

@@ -188,7 +188,10 @@ def _decoded(text: bytes | None) -> str:
 def check_origin(visit: Visit, form_token: str) -> None:
     """Refuse a form that is not from a page of ours, in this session (OWASP: synchronizer token, and origin)."""
     sent_from = visit.event.headers.get("origin")
-    ours = sent_from is None or urlsplit(sent_from).netloc == visit.event.headers.get("host")
+    try:
+        ours = sent_from is None or urlsplit(sent_from).netloc == visit.event.headers.get("host")
+    except ValueError:
+        ours = False
     if not ours or not hmac.compare_digest(form_token.encode(), visit.form_token.encode()):
         raise FormExpired
 
