@@ -1,5 +1,6 @@
 """A browser without a screen: keeps its cookies, follows redirects, sends the forms that a page shows. And callers of the API."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,10 +86,12 @@ class Caller:
     username: str | None
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"content-type": "application/json"} if body is not None else {}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         if self.username:
             sent["authorization"] = f"Bearer {self._token()}"
-        return self.cloud.http.request(method, self.cloud.stack.sites[0].url + path, json=body, headers=sent)
+        content = None if body is None else json.dumps(body)  # halves of pairs of characters too, which httpx refuses
+        return self.cloud.http.request(method, self.cloud.stack.sites[0].url + path, content=content, headers=sent)
 
     def _token(self) -> str:
         token = self.cloud.stack.user_pool.token(self.username or "")
