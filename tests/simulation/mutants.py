@@ -157,6 +157,10 @@ MUTANTS = (
         servers.put_in, "condition=_unchanged(version)", f"condition={_FREE}",
     ),
     Mutant(
+        "a heartbeat does not look at the generation", "ActivationRace",
+        servers.advance, "(ServerItem.gen == gen)\n        & ", "",
+    ),
+    Mutant(
         "the matrix is written at any version", "Allocations",
         accounts._write_part, "SheetItem.version == version if version", "SheetItem.pk.exists() if version",
     ),
@@ -288,6 +292,23 @@ MUTANTS = (
     Mutant(
         "a web module takes a seat of its own", "Seats",
         seats.lease, "if body.share_secret and", "if False and",
+    ),
+    Mutant(
+        "a heartbeat opens a module that was closed", "SeveralModules",
+        seat_store.renew, 'holds &= entry["m"][instance].exists()', "pass",
+    ),
+    Mutant(
+        "a module that is not open frees the seat of the one that is", "SeveralModules",
+        seat_store.release, 'entry["m"][instance].exists() & ', "",
+    ),
+    Mutant(
+        "quota is taken back from a segment that changed", "ShrinkingSeats",
+        seat_store.take_back, "_put_in(transaction, state.pool.pool_id, each, now)",
+        "transaction.save(_segment_item(state.pool.pool_id, each, now))",
+    ),
+    Mutant(
+        "quota is taken back to a pool that changed", "ShrinkingSeats",
+        seat_store.take_back, "condition=_pool_unchanged(state)", "condition=PoolItem.pk.exists()",
     ),
     Mutant(
         "a support user has a place and a seat", "SupportUsers",
@@ -434,6 +455,11 @@ MUTANTS = (
     Mutant(
         "alerts are claimed whatever was told since", "Alerts",
         alert_store.claim, "ToldItem.version == before.version if before.version else", "ToldItem.pk.exists() |",
+    ),
+    Mutant(
+        "an alert is added to a part of a day that is closed", "ClosedParts",
+        alert_store.claim, "condition=ClosedItem.pk.does_not_exist()",
+        "condition=ClosedItem.pk.exists() | ClosedItem.pk.does_not_exist()",
     ),
     Mutant(
         "an end that moves between the look and the claim is told", "Alerts",

@@ -4,6 +4,7 @@ import email
 import email.policy
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from licensing.languages import language
 from licensing.store import alerts as store
 from licensing.store import tables
 from licensing.store.accounts import CustomerItem, LicenseItem
-from licensing.store.alerts import DigestItem
+from licensing.store.alerts import ClosedItem, DigestItem, FindingItem
 from licensing.store.operations import OperationItem
 
 from tests.simulation.cloud import DOCUMENT, TAX_ID, Cloud, Mail
@@ -82,6 +83,7 @@ class Alerts(Scenario):
         #: Each license's ends, with the step of the run since which it holds.
         self.ends = {code: [(0, first + timedelta(days=days))] for code, (_, days) in _LICENSES.items()}
         self.claims: dict[Claim, datetime] = {}
+        self.findings: set[tuple[str, str]] = set()
         self.seen = 0
         self.mails: Counter[tuple[str, Claim]] = Counter()
         self.sent_last: dict[tuple[str, str], tuple[_Work, datetime]] = {}
@@ -89,6 +91,10 @@ class Alerts(Scenario):
         self.at_work: dict[str, list[_Work]] = {}
         self.in_hand: dict[str, str] = {}
         self.over = False
+        self.people()
+
+    def people(self) -> None:
+        """Name the actors."""
         self.actor("schedule", self.days)
         for n in range(2):
             self.actor(f"worker-{n}", partial(self.work, f"worker-{n}"))
@@ -229,6 +235,7 @@ class Alerts(Scenario):
             case "TransactWriteItems":  # all that moves an end or claims an alert
                 self.note_ends()
                 self.note_claims()
+                self.note_findings()
             case "SendEmail":
                 self.note_mails(self.at_work[self.running][-1])
             case "PutEvents":
@@ -267,6 +274,15 @@ class Alerts(Scenario):
                         must(not self.is_told(code, day, step), f"{claim} is claimed after a more urgent one")
                         self.claims[claim] = at
         must(all(times == 1 for times in found.values()), f"claimed twice: {found}")
+
+    def note_findings(self) -> None:
+        """Nothing is added to a part of a day that is closed: who is told of it may have been decided already."""
+        found = {(row.pk, row.sk) for row in self.cloud.rows(FindingItem, "FOUND#")}
+        for place, _ in found - self.findings:
+            must(
+                self.cloud.find(ClosedItem, place, "CLOSED") is None, f"a finding is added to {place}, which is closed"
+            )
+        self.findings = found
 
     def note_mails(self, work: _Work) -> None:
         """An e-mail is of a digest that is not noted as sent, nobody else has in hand, and of what ended at some moment since."""
@@ -357,6 +373,32 @@ class Alerts(Scenario):
         self.note_mails(work)
         self.note_claims()
         self.check_events()
+
+
+class ClosedParts(Alerts):
+    """A customer that could not be looked at is looked at alone, while its part of the directory is closed: what is found then goes
+    into that day or the next, never into what is closed.
+    """
+
+    @classmethod
+    def prepare(cls, cloud: Cloud) -> Any:
+        props = super().prepare(cloud)
+        store.open_run(BEGIN.date() + timedelta(days=1), BEGIN)
+        return props
+
+    def people(self) -> None:
+        customer_id = self.customers[TAX_ID].customer_id
+        day, shard = str(BEGIN.date() + timedelta(days=1)), store.shard_of(customer_id)
+        self.actor("worker-0", partial(self.look, {"customer_id": customer_id}))
+        self.actor("worker-1", partial(self.look, {"day": day, "shard": shard, "after": customer_id}))
+
+    def look(self, message: dict[str, Any]) -> None:
+        self.until_morning(1)
+        with suppress(*_TROUBLE):
+            self.ask(_brief(message), partial(self.serve, message, 8), allowed=_TROUBLE)
+
+    def finish(self) -> None:
+        """What becomes of findings is told by ``Alerts``."""
 
 
 _TROUBLE: tuple[type[Exception], ...] = (alerts.NotYet, ClientError, BotoCoreError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -28,7 +29,7 @@ from licensing.tokens import ServerToken
 
 from tests.simulation.cloud import TAX_ID, Cloud, raw
 from tests.simulation.scenario import OPERATOR, Scenario, activated, read
-from tests.simulation.simulator import Lost, must
+from tests.simulation.simulator import Actor, Lost, must
 
 T = TypeVar("T")
 
@@ -90,25 +91,32 @@ class SeatLaw:
     stream: dict[str, list[seat_use.Change]] = field(default_factory=dict)
     #: Whether something was delivered later than a stream of DynamoDB keeps it.
     overdue: bool = False
+    #: Whether the last write may be one of a lease.
+    leasing: bool = True
     #: The peak counts from here on, at the earliest and at the latest.
     since: tuple[int, int] = (0, 0)
-    _versions: dict[str, int] = field(default_factory=dict)
+    _images: dict[str, dict[str, Any]] = field(default_factory=dict)
     _count: int = 0
 
-    def check(self) -> None:
-        """Hold the law over the last write."""
+    def check(self, *, leasing: bool = True) -> None:
+        """Hold the law over the last write; ``leasing``: it may be one of a lease, which alone opens a module."""
+        self.leasing = leasing
         changed: dict[str, Segment] = {}
         for key, item in self.cloud.partition(SegmentItem, self.pool_id).items():
-            version = item.attrs.get("v") or item.attrs.get("version")
-            if version is None or self._versions.get(key) == version.value:
+            image = raw(item)
+            version = image.get("v") or image.get("version")
+            before = self._images.get(key)
+            if version is None or before == image:
                 continue
-            self._versions[key] = version.value
+            last = (before.get("v") or before["version"])["N"] if before else "0"
+            must(int(version["N"]) > int(last), f"{key} is written at version {version['N']} after {last}")
+            self._images[key] = image
             if key == "CFG":
-                self._take_pool(PoolItem.from_raw_data(raw(item)))
+                self._take_pool(PoolItem.from_raw_data(image))
             elif key == "USE":
-                self._take_use(UseItem.from_raw_data(raw(item)))
+                self._take_use(UseItem.from_raw_data(image))
             elif key.startswith(("SEG#", "SUPPORT")):
-                changed[key] = segment_of_image(raw(item))
+                changed[key] = segment_of_image(image)
         if changed:
             self._changed(
                 changed, int(self.cloud.partition(SegmentItem, self.pool_id)[next(iter(changed))].attrs["t"].value)
@@ -184,6 +192,8 @@ class SeatLaw:
         must(after.until == before.until or before.until > at, f"the lease of {who} had ended, and is revived")
         must(not before.borrowed or after.until == before.until, f"the end of {who}'s borrowed seat moves")
         must(after.borrowed or not before.borrowed, f"{who}'s seat is not borrowed any more")
+        opened = {each.module for key, each in after.instances.items() if key not in before.instances}
+        must(self.leasing or not opened, f"{who} closed {opened}, and has it open again")
         self.leases[seat].until = after.until
 
     def _gone(self, seat: Seat, entry: Entry, at: int) -> None:
@@ -280,6 +290,8 @@ class Station:
     borrowed: bool = False
     #: A seat that it had before.
     former: tuple[str, Seat] | None = None
+    #: The module that was closed last on this seat.
+    closed: tuple[str, str] | None = None
     #: The instances that are open, and how many were ever.
     open: list[tuple[str, str]] = field(default_factory=list)
     count: int = 0
@@ -306,6 +318,7 @@ class Station:
         """Remember what it was told."""
         if answer.seat_id != self.seat:
             self.open.clear()
+            self.closed = None
         self.held = self.scenario.law.answered(answer, rules.station(self.who))
         self.seat, self.until = answer.seat_id, answer.lease_until.timestamp()
         self.secret, self.borrowed = answer.share_secret, answer.borrowed
@@ -354,6 +367,7 @@ class Station:
             self.scenario.of_seat("close", self, lambda caller, now: seats.close(caller, seat, *instance, now))
         except SeatBorrowed:
             return
+        self.closed = instance
         if not self.open:
             self.forget()
 
@@ -411,11 +425,26 @@ class Station:
             return
         must(held not in self.scenario.law.ended, "a seat is over, and its heartbeat is taken")
 
+    def echo(self) -> None:
+        """A module that was closed is heard of once more: that it is there, or that it closes."""
+        if self.closed is None:
+            return
+        seat, instance = self.seat, self.closed
+        if self.scenario.pick(2):
+            with suppress(SeatBorrowed):
+                self.scenario.of_seat("late close", self, lambda caller, now: seats.close(caller, seat, *instance, now))
+            return
+        try:
+            self.took(self.scenario.of_seat("late heartbeat", self, partial(self._beat, seat, instance)))
+        except SeatLost:
+            self.forget()
+
     def forget(self) -> None:
         """It has no seat."""
         if self.held:
             self.former = self.seat, self.held
         self.seat, self.held, self.until, self.secret, self.borrowed = "", None, 0, "", False
+        self.closed = None
         self.open.clear()
 
 
@@ -460,6 +489,8 @@ class Seats(Scenario):
         self.law = SeatLaw(self.cloud, self.pool_id, {each.key.key_id: each.key.serial for each in self.keys})
         self.law.check()
         self.law.stream.clear()
+        #: Who is being served a lease.
+        self.leasing: set[Actor | None] = set()
         self.imported = 0
         self.stations = self.people()
         for station in self.stations:
@@ -486,11 +517,14 @@ class Seats(Scenario):
         def serve() -> contract.SeatAnswer:
             now = self.now
             caller = self.caller()
+            self.leasing.add(self.simulation.running)
             try:
                 answer, _ = seats.lease(caller, body, now)
             except SeatLimitReached:
                 self.law.refused(int(now.timestamp()))
                 raise
+            finally:
+                self.leasing.discard(self.simulation.running)
             self.law.answered(answer, next(each for each in station if each in answer.seat_id))
             return answer
 
@@ -638,7 +672,8 @@ class Seats(Scenario):
     # ── what must hold ──
 
     def check(self) -> None:
-        self.law.check()
+        running = self.simulation.running
+        self.law.check(leasing=running is None or running in self.leasing)
 
     def finish(self) -> None:
         self.check()
@@ -695,6 +730,31 @@ class GrowingSeats(Seats):
 
     SIZES = (8, 9, 13, 25, 49)
     PAUSES = (0, 0, 1, 5), (0, 1, 5, 20), (5, 60, 600)
+
+
+class SeveralModules(Seats):
+    """Stations open and close modules, and what was closed is heard of again: it stays closed, and the others keep the seat."""
+
+    def act(self, station: Station) -> None:
+        if not station.holds:
+            station.forget()
+        if len(station.open) < 2:
+            station.lease("desktop")
+        else:
+            station.close()
+            station.echo()
+
+
+class ShrinkingSeats(Seats):
+    """Keys make the pool smaller at the very moment at which stations come and go: what is taken back is free."""
+
+    SIZES = (4, 2, 3, 1, 2)
+    PAUSES = (0, 0, 1, 5), (0, 0, 1, 5), (5, 60, 600)
+
+    def manage(self) -> None:
+        for _ in range(len(self.keys)):
+            self.pause(self.PAUSES[1][self.pick(4)])
+            self.change_key()
 
 
 class WatchedSeats(Seats):
