@@ -237,6 +237,27 @@ def test_a_stage_that_was_never_reached_is_made_up_for_by_loading_again(cloud: C
     assert standings.get(account.customer.customer_id, installation) is not None
 
 
+def test_a_large_customer_whose_load_was_interrupted_is_completed_by_loading_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = deepcopy(DOCUMENT)
+    [license] = document["customers"][0]["licenses"]
+    document["customers"][0]["licenses"] = [{**license, "code": f"CHAT-{n:04d}"} for n in range(120)]
+    parts = iter([accounts._write_part])
+
+    def interrupted(*part: Any) -> None:
+        if (write := next(parts, None)) is None:
+            raise KeyboardInterrupt
+        write(*part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(accounts, "_write_part", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            loading.load(document, cloud.now)
+    loading.load(document, cloud.now)
+    assert len(administration.find_account("FR40303265045").licenses) == 120
+
+
 def test_a_write_that_somebody_else_overtook_changes_nothing(cloud: Cloud) -> None:
     loading.load(DOCUMENT, cloud.now)
     read = administration.find_account("FR40303265045")

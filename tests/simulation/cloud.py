@@ -49,6 +49,8 @@ _WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWr
 _TOLD = {"SendEmail", "PutEvents"}
 #: Parts of the directory of customers: enough for races between them, and a day of a schedule has fewer calls.
 _SHARDS = 3
+#: Items of one transaction of an account: few enough for a customer that is set up to be written in several.
+_PART_ITEMS = 8
 _DOMAIN = "aurora.example"
 _JSON: Any = {"content-type": "application/x-amz-json-1.0"}
 
@@ -169,6 +171,7 @@ class Cloud(AbstractContextManager["Cloud"]):
             self._open.enter_context(patch.object(module, name, cache))
         for module in (accounts, alert_store):
             self._open.enter_context(patch.object(module, "SHARDS", _SHARDS))
+        self._open.enter_context(patch.object(accounts, "_PART_ITEMS", _PART_ITEMS))
         for each in vars(alerts._Finder).values():
             if isinstance(
                 each, cached_property

@@ -169,6 +169,14 @@ MUTANTS = (
         accounts._write_part, "version=version + 1", "version=max(1, version)",
     ),
     Mutant(
+        "a tax id and a code are taken whoever has them", "SettingUp",
+        accounts._claims, "condition=ours", "condition=None",
+    ),
+    Mutant(
+        "who was interrupted is taken for a stranger", "SettingUp",
+        accounts._claims, "LookupItem.customer_id == after.customer.customer_id", "LookupItem.subject_id == subject",
+    ),
+    Mutant(
         "a disabled server keeps its quantities", "Allocations",
         account_rules.disable, "replace(license, allocations=kept, freed=freed)", "replace(license, freed=freed)",
     ),

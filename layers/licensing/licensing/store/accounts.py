@@ -232,7 +232,12 @@ def check_activation_token_in(transaction: TransactWrite, token: str) -> None:
 def check_claims(before: Account | None, codes: Iterable[str]) -> None:
     """Look whether license codes are free, or this customer's own. Raises Taken; ``write`` holds it by condition."""
     ours = {license.code for license in before.licenses.values()} if before else set()
-    taken = [code for code in codes if code not in ours and tables.find(LookupItem, f"CODE#{code}", "CODE")]
+    found = {code: tables.find(LookupItem, f"CODE#{code}", "CODE") for code in codes if code not in ours}
+    taken = [
+        code
+        for code, item in found.items()
+        if item and (before is None or item.customer_id != before.customer.customer_id)
+    ]
     if taken:
         raise Taken(", ".join(taken))
 
@@ -248,7 +253,7 @@ def write(
 ) -> int:
     """Write what differs between ``before`` and ``after``, and every projection that is not as it should be.
 
-    One transaction, all or nothing, for up to 90 items; what is larger is written in several, installations first,
+    One transaction, all or nothing, for up to 90 items; what is larger is written in several, the customer first,
     projections last: interrupted, the next write of this account completes it. Returns the number of items written, 0 if
     nothing differs.
 
@@ -263,7 +268,9 @@ def write(
         Taken: a tax id or license code belongs to somebody else.
         ConditionFailed: a condition of ``also``, or ``check``, did not hold.
     """
-    changes = [*_releases(before, after), *_claims(before, after), *_documents(before, after, catalogue)]
+    # The customer first: what is claimed for it in the first part must lead to somebody.
+    changes = [*_profile(before, after), *_releases(before, after), *_claims(before, after)]
+    changes += _documents(before, after, catalogue)
     if whole and len(changes) > _PART_ITEMS:
         raise TooLarge
     version = before.version if before else 0
@@ -316,10 +323,13 @@ def _write_part(
         raise
 
 
+def _profile(before: Account | None, after: Account) -> Iterator[_Change]:
+    if before is None or before.customer != after.customer:
+        yield _Change(CustomerItem(after.customer.customer_id, "PROFILE", body=after.customer))
+
+
 def _documents(before: Account | None, after: Account, catalogue: Catalogue) -> Iterator[_Change]:
     customer_id = after.customer.customer_id
-    if before is None or before.customer != after.customer:
-        yield _Change(CustomerItem(customer_id, "PROFILE", body=after.customer))
     for installation in _changed(before.installations if before else {}, after.installations):
         yield _Change(InstallationItem(customer_id, f"INS#{installation.installation_id}", body=installation))
     for license in _changed(before.licenses if before else {}, after.licenses):
@@ -386,7 +396,8 @@ def _claims(before: Account | None, after: Account) -> Iterator[_Change]:
     for key, subject in _lookups(after).items():
         if key not in had:
             item = LookupItem(*key, customer_id=after.customer.customer_id, subject_id=subject)
-            ours = LookupItem.pk.does_not_exist() | (LookupItem.subject_id == subject)
+            # Ours, and led to by no document of ours: a write in several parts was interrupted.
+            ours = LookupItem.pk.does_not_exist() | (LookupItem.customer_id == after.customer.customer_id)
             yield _Change(item, condition=ours, claims=key[0].partition("#")[2])
 
 
