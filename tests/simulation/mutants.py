@@ -17,6 +17,7 @@ from licensing import (
     activation_keys,
     administration,
     alerts,
+    allocations,
     companies,
     deactivation,
     log_cleanup,
@@ -556,6 +557,10 @@ MUTANTS = (
     Mutant(
         "tries of order numbers are not counted", "Unlocking",
         orders._unlock, "limit_store.count_try(limits.UNLOCKS, order_id, now)", "pass",
+    ),
+    Mutant(
+        "quantities are changed, and nobody is told", "Unlocking",
+        allocations._write, "recording(told)", "None",
     ),
     Mutant(
         "a locked license is assigned", "Unlocking",

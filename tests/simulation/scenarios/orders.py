@@ -65,6 +65,8 @@ class Unlocking(Scenario):
         self.order, self.version = self.stored()
         self.answers: dict[str, str] = {}
         self.tries = 0
+        #: What is assigned, and how often that changed.
+        self.matrix, self.moves = self.assigned(), 0
         self.wrong: list[datetime] = []
         self.actor("reseller", self.unlock_by_link)
         self.actor("vendor", partial(self.unlock, "vendor"))
@@ -75,6 +77,11 @@ class Unlocking(Scenario):
         if not self.pick(3):
             self.actor("clerk", self.cancel)
         self.actor("buyer", self.assign)
+
+    def assigned(self) -> dict[str, Any]:
+        """The quantities of each license that has some."""
+        rows = self.cloud.rows(LicenseItem, self.customer_id)
+        return {row.pk + row.sk: dict(row.body.allocations) for row in rows if row.body.allocations}
 
     def stored(self) -> tuple[Order, int]:
         """The order as it stands."""
@@ -194,6 +201,8 @@ class Unlocking(Scenario):
         for license in licenses.values():
             must(license.assigned <= license.quantity, f"{license.assigned} of {license.quantity} are assigned")
             must(license.state != "locked" or not license.allocations, "a locked license is assigned")
+        matrix, self.matrix = self.matrix, self.assigned()
+        self.moves += self.matrix != matrix
         states = {licenses[each].state if each in licenses else "gone" for each in ordered}
         meant = {"waiting": {"locked"}, "unlocked": {"active"}, "cancelled": {"gone"}}[order.state]
         must(states == meant, f"an order is {order.state}, and its licenses are {states}")
@@ -206,7 +215,9 @@ class Unlocking(Scenario):
             orders.unlock_by_link(self.secret, f" {_NUMBER.lower()} ", self.now, OPERATOR)
             self.check()
             must(self.order.unlocked_at, "an order can't be unlocked")
-        told = [row.action for row in self.cloud.rows(OperationItem) if (row.action or "").startswith("order.")]
+        told = [row.action for row in self.cloud.rows(OperationItem)]
+        changes = told.count("allocations.changed")
+        must(changes == self.moves, f"quantities changed {self.moves} times, and that is told {changes} times")
         for action, done in (("unlocked", self.order.unlocked_at), ("cancelled", self.order.cancelled_at)):
             count = told.count(f"order.{action}")
             must(count == (done is not None), f"order.{action} is told {count} times")
