@@ -158,10 +158,6 @@ MUTANTS = (
         servers.put_in, "condition=_unchanged(version)", f"condition={_FREE}",
     ),
     Mutant(
-        "a heartbeat does not look at the generation", "ActivationRace",
-        servers.advance, "(ServerItem.gen == gen)\n        & ", "",
-    ),
-    Mutant(
         "the matrix is written at any version", "Allocations",
         accounts._write_part, "SheetItem.version == version if version", "SheetItem.pk.exists() if version",
     ),
