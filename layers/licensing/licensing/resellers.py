@@ -42,7 +42,7 @@ def create(
     )  # fmt: skip
     answer = reseller_answer(reseller)
     try:
-        _write(None, reseller, "reseller.created", by, now, lambda transaction: keep(transaction, answer))
+        _write(None, reseller, by, now, lambda transaction: keep(transaction, answer))
     except tables.ConditionFailed as error:
         raise TaxIdExists from error
     return answer
@@ -58,7 +58,7 @@ def change(user: User, reseller_id: str, body: ResellerChange, by: Origin, now: 
     def attempt() -> Reseller:
         before = _get(reseller_id)
         changed = replace(before, **said)
-        _write(before, changed, "reseller.changed", by, now)
+        _write(before, changed, by, now)
         return changed
 
     return tables.unraced(attempt)
@@ -74,11 +74,11 @@ def _get(reseller_id: str) -> Reseller:
 def _write(
     before: Reseller | None,
     reseller: Reseller,
-    action: str,
     by: Origin,
     now: datetime,
     also: tables.Also = tables.nothing,
 ) -> None:
+    action = "reseller.changed" if before else "reseller.created"
     told = operation(reseller.reseller_id, by, action, now, reseller.reseller_id)
 
     def fill(transaction: TransactWrite) -> None:

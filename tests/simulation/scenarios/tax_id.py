@@ -166,13 +166,13 @@ class OneTimeCodes(Scenario):
         except (*_RETRIED, Lost):
             return False
         finally:
+            asked = {row.pk.partition("#")[2]: row for row in self.cloud.rows(RequestItem, "REQ#")}
             # Of another request, too, where a worker that was late mailed meanwhile.
             for sent in self.cloud.sent_mail[before:]:
                 subject = message_from_bytes(
                     sent.raw_data.encode() if isinstance(sent.raw_data, str) else sent.raw_data
                 )["Subject"]
                 code = str(subject).split()[0]
-                asked = {row.pk.partition("#")[2]: row for row in self.cloud.rows(RequestItem, "REQ#")}
                 whose = [name for name, row in asked.items() if identity.same(code, row.code_hash, name)]
                 must(whose, "a code was mailed that is no request's")
                 self.codes |= dict.fromkeys(whose, code)
